@@ -1,0 +1,88 @@
+"""Files that are whole or absent: atomic writes, checked reads, names that are safe to print."""
+
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shards.errors import InputError
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Write `data` under `path` so that a reader sees all of it or nothing, even after a crash."""
+    tmp = path.parent / f".tmp-{secrets.token_hex(8)}"
+    try:
+        with open(tmp, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(tmp, path)
+    finally:
+        tmp.unlink(missing_ok=True)
+    fsync_dir(path.parent)
+
+
+def fsync_dir(path: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON with sorted keys and a final newline: equal values give equal bytes."""
+    return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Publish a value as JSON."""
+    publish(path, json_bytes(value))
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's value; a damaged or missing file is an `InputError` that names it."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{shown(path)} does not exist.") from None
+    except ValueError as error:
+        raise InputError(f"{shown(path)} is damaged: {error}.") from error
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Publish a table with a checksum on every page."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    publish(path, sink.getvalue().to_pybytes())
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """A table whose page checksums were verified; pandas metadata is dropped."""
+    try:
+        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise InputError(f"{shown(path)} does not exist.") from None
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{shown(path)} is damaged: {error}.") from error
+    return table.replace_schema_metadata(None)
+
+
+def shown(text: object) -> str:
+    """Text that cannot move the cursor or hide: control and surrogate characters are escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
+        for char in str(text)
+    )

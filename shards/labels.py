@@ -1,0 +1,140 @@
+"""The one reader of `labels/`: test targets open for a written selection and nothing else.
+
+A label set is two files, `NAME.parquet` (key, target, group, split) and `NAME.json` (kind, classes,
+metric, split rule, counts). Labels lie beside the index, never in it: adding or changing one
+touches neither a shard nor the stream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shards.errors import InputError
+from shards.files import read_json, read_parquet, sha256_file, shown, write_json, write_parquet
+from shards.index import Index
+from shards.schema import LABELS
+
+SPLITS = ("train", "valid", "test")
+KINDS = {"class": pa.string(), "tags": pa.list_(pa.string()), "number": pa.float64()}
+METRICS = {"class": "accuracy", "tags": "roc_auc", "number": "r2"}
+
+
+def label_schema(kind: str) -> pa.Schema:
+    """Columns of a label set of this kind."""
+    return pa.schema(
+        [
+            ("key", pa.string()),
+            ("target", KINDS[kind]),
+            ("group", pa.string()),
+            ("split", pa.string()),
+        ]
+    )
+
+
+def label_names(shards_dir: Path | str) -> list[str]:
+    """Names of an archive's label sets, sorted."""
+    return sorted(path.stem for path in (Path(shards_dir) / LABELS).glob("*.json"))
+
+
+def write_labels(shards_dir: Path, name: str, table: pa.Table, info: dict[str, Any]) -> None:
+    """Publish a label set; the Parquet file first, then the JSON file that vouches for it."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        raise InputError(
+            f"{shown(name)!r} cannot name labels: want letters, digits, '_', '-', '.'."
+        )
+    if info["kind"] not in KINDS or table.schema != label_schema(info["kind"]):
+        raise InputError(f"Labels {name}: want the columns of kind {info['kind']!r}.")
+    unknown = set(table["split"].to_pylist()) - set(SPLITS)
+    if unknown:
+        raise InputError(f"Labels {name}: splits are {SPLITS}, got {sorted(unknown)}.")
+    folder = shards_dir / LABELS
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.parquet"
+    write_parquet(path, table)
+    write_json(folder / f"{name}.json", {**info, "name": name, "sha256": sha256_file(path)})
+
+
+class Labels:
+    """A label set of an archive."""
+
+    def __init__(self, index: Index, info: dict[str, Any], table: pa.Table) -> None:
+        self.info = info
+        self.name = str(info["name"])
+        self.kind = str(info["kind"])
+        self.classes = list(info["classes"])
+        row_of_key = index.row_of_key
+        known = pc.is_in(table["key"], pa.array(index.column("key"), pa.string()))
+        self._table = table.filter(known)
+        self._rows = np.array([row_of_key[key] for key in self._table["key"].to_pylist()], np.int64)
+        self._splits = self._table["split"].to_numpy()
+        self._groups = self._table["group"].to_numpy()
+
+    @classmethod
+    def open(cls, index: Index, name: str) -> Labels:
+        """A label set by name; `InputError` says which there are, or that a file is damaged."""
+        names = label_names(index.path)
+        if name not in names:
+            raise InputError(
+                f"No labels {shown(name)!r} in {shown(index.path)}; there are {names}."
+            )
+        info = read_json(index.path / LABELS / f"{name}.json")
+        path = index.path / LABELS / f"{name}.parquet"
+        if not path.is_file() or sha256_file(path) != info.get("sha256"):
+            raise InputError(f"{shown(path)} is missing or damaged: run `ingest labels` again.")
+        return cls(index, info, read_parquet(path))
+
+    def rows(self, split: str) -> np.ndarray:
+        """Index rows of a split, ascending, int64 [n]; rows are no targets, so test is open."""
+        return self._rows[self._of(split)]
+
+    def groups(self, split: str) -> np.ndarray:
+        """Group of each row: tracks of one group are never parted."""
+        return np.asarray(self._groups[self._of(split)])
+
+    def targets(self, split: str) -> np.ndarray:
+        """Targets in the order of `rows`: classes int64 [n], tags float32 [n, K], numbers [n]."""
+        if split == "test":
+            raise InputError("Test targets open through test_targets, for a written selection.")
+        return self._values(self._of(split))
+
+    def test_targets(self, selection_file: Path) -> tuple[np.ndarray, str]:
+        """Test targets, and the SHA-256 of the selection that was fixed before they were read."""
+        try:
+            written = selection_file.read_bytes()
+        except FileNotFoundError:
+            raise InputError(f"No selection at {shown(selection_file)}: choose first.") from None
+        selection = json.loads(written)
+        wanted = {"label": self.name, "label_sha256": self.info["sha256"]}
+        found = {key: selection.get(key) for key in wanted}
+        if found != wanted or not selection.get("chosen"):
+            raise InputError(
+                f"{shown(selection_file)} chooses nothing for labels {self.name!r} as they are: "
+                f"want {wanted} and 'chosen', got {found}."
+            )
+        return self._values(self._of("test")), hashlib.sha256(written).hexdigest()
+
+    def _of(self, split: str) -> np.ndarray:
+        if split not in SPLITS:
+            raise InputError(f"Splits are {SPLITS}, got {split!r}.")
+        places = np.flatnonzero(self._splits == split)
+        return places[np.argsort(self._rows[places], kind="stable")]
+
+    def _values(self, places: np.ndarray) -> np.ndarray:
+        values = self._table["target"].take(pa.array(places)).to_pylist()
+        if self.kind == "number":
+            return np.array(values, np.float64)
+        number_of = {name: number for number, name in enumerate(self.classes)}
+        if self.kind == "class":
+            return np.array([number_of[value] for value in values], np.int64)
+        tags = np.zeros((len(values), len(self.classes)), np.float32)
+        for i, names in enumerate(values):
+            tags[i, [number_of[name] for name in names if name in number_of]] = 1
+        return tags

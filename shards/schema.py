@@ -1,0 +1,53 @@
+"""The on-disk format in one place: file names, Parquet columns, version."""
+
+import pyarrow as pa
+
+FORMAT = 1
+"""Raised when an older reader would misunderstand a new archive; readers refuse what is newer."""
+
+MANIFEST = "manifest.json"
+INDEX = "index.parquet"
+REJECTED = "rejected.parquet"
+DATA = "data"
+LABELS = "labels"
+
+INDEX_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),  # first 32 hex digits of sha256(raw relative path); the file's order
+        ("row", pa.int64()),  # 0 … N-1 in the order of the keys
+        ("shard", pa.int32()),  # position in the manifest's list of shards
+        ("offset", pa.int64()),  # of the payload's first byte in the tar
+        ("size", pa.int64()),  # of the payload in bytes
+        ("codec", pa.string()),
+        ("sample_rate", pa.int32()),
+        ("channels", pa.int16()),
+        ("frames", pa.int64()),  # samples a channel, measured by decoding, never the header's
+        ("duration_s", pa.float64()),
+        ("pcm_sha256", pa.string()),  # of the little-endian int16 samples
+        ("source", pa.string()),  # path below AUDIO_DIR, as it may be shown
+        ("source_sha256", pa.string()),
+        ("title", pa.string()),
+        ("artist", pa.string()),
+        ("album", pa.string()),
+        ("genre", pa.string()),
+        ("duplicate_of", pa.string()),  # key of the first track with the same samples, else ""
+        ("peak_db", pa.float32()),  # of full scale
+        ("rms_db", pa.float32()),
+        ("silence_ratio", pa.float32()),  # share of 100 ms blocks below -60 dB of full scale
+        ("licence", pa.string()),
+    ]
+)
+
+REJECTED_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("stage", pa.string()),  # scan, decode, resample, limit
+        ("code", pa.string()),  # a word to filter by: empty, not_audio, corrupt, too_short, …
+        ("message", pa.string()),
+    ]
+)
+
+
+def shard_name(number: int) -> str:
+    """File name of a shard below `data/`: six digits, so that brace expansion works."""
+    return f"shard-{number:06d}.tar"
