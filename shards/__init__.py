@@ -15,7 +15,6 @@ _WHERE = {
     "label_names": "shards.labels",
     "read_track": "shards.reader",
     "read_window": "shards.reader",
-    "stream": "shards.stream",
 }
 __all__ = sorted(_WHERE)
 

@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,18 +15,26 @@ import pyarrow.parquet as pq
 from shards.errors import InputError
 
 
-def publish(path: Path, data: bytes) -> None:
-    """Write `data` under `path` so that a reader sees all of it or nothing, even after a crash."""
+@contextmanager
+def publishing(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under `path` whole when the block ends, and not at all if it fails."""
     tmp = path.parent / f".tmp-{secrets.token_hex(8)}"
     try:
-        with open(tmp, "wb") as file:
-            file.write(data)
+        with open(tmp, "w+b") as file:
+            yield file
             file.flush()
+            os.fchmod(file.fileno(), 0o644)  # whatever the umask
             os.fsync(file.fileno())
         os.replace(tmp, path)
     finally:
         tmp.unlink(missing_ok=True)
     fsync_dir(path.parent)
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Write `data` under `path` so that a reader sees all of it or nothing, even after a crash."""
+    with publishing(path) as file:
+        file.write(data)
 
 
 def fsync_dir(path: Path) -> None:

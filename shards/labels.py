@@ -7,6 +7,7 @@ touches neither a shard nor the stream.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -93,7 +94,7 @@ class Labels:
 
     def rows(self, split: str) -> np.ndarray:
         """Index rows of a split, ascending, int64 [n]; rows are no targets, so test is open."""
-        return self._rows[self._of(split)]
+        return np.asarray(self._rows[self._of(split)])
 
     def groups(self, split: str) -> np.ndarray:
         """Group of each row: tracks of one group are never parted."""
@@ -120,6 +121,48 @@ class Labels:
                 f"want {wanted} and 'chosen', got {found}."
             )
         return self._values(self._of("test")), hashlib.sha256(written).hexdigest()
+
+    def folds(self, count: int, *, seed: int = 0) -> list[Labels]:
+        """The same targets under `count` other splits, so that every track is held out once.
+
+        In fold i the i-th part of the groups is test, the next part valid, the rest train. Each
+        fold is a label set of its own: a selection opens the test targets of one fold only.
+        """
+        groups, group_of_track = np.unique(self._groups, return_inverse=True)
+        if count < 3 or len(groups) < count:
+            raise InputError(
+                f"Labels {self.name}: {len(groups)} groups do not make {count} folds; "
+                "want at least 3 folds and a group for each."
+            )
+        part = self._deal(group_of_track, count, np.random.default_rng(seed))
+        folds = []
+        for i in range(count):
+            fold = copy.copy(self)
+            is_test, is_valid = part == i, part == (i + 1) % count
+            fold._splits = np.where(is_test, "test", np.where(is_valid, "valid", "train"))
+            name = f"{self.info['sha256']}, fold {i} of {count}, seed {seed}"
+            fold.info = {**self.info, "sha256": hashlib.sha256(name.encode()).hexdigest()}
+            folds.append(fold)
+        return folds
+
+    def _deal(self, group_of_track: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Part [n] of each track: groups in the order of their targets, dealt like cards.
+
+        So classes and ranges spread over all parts; groups with tags are in order of their rarest.
+        """
+        values = self._values(np.arange(len(self._rows)))
+        if self.kind == "tags":
+            commonness = np.where(values > 0, values.sum(axis=0), np.inf)
+            values = commonness.min(axis=1, initial=np.inf)
+        num_groups = int(group_of_track.max()) + 1
+        first = np.full(num_groups, np.inf)
+        np.minimum.at(first, group_of_track, values)
+        order = np.lexsort((rng.random(num_groups), first))
+        rounds = -(-num_groups // count)
+        cards = np.concatenate([rng.permutation(count) for _ in range(rounds)])
+        part_of_group = np.empty(num_groups, np.int64)
+        part_of_group[order] = cards[:num_groups]
+        return np.asarray(part_of_group[group_of_track])
 
     def _of(self, split: str) -> np.ndarray:
         if split not in SPLITS:

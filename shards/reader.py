@@ -58,15 +58,19 @@ class Member(io.RawIOBase):
         self._at = 0
 
     def readable(self) -> bool:
+        """Yes."""
         return True
 
     def seekable(self) -> bool:
+        """Yes."""
         return True
 
     def tell(self) -> int:
+        """Place in the member."""
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place inside the member."""
         base = (0, self._at, len(self._bytes))[whence]
         self._at = min(max(base + offset, 0), len(self._bytes))
         return self._at
@@ -79,6 +83,7 @@ class Member(io.RawIOBase):
         return len(part)
 
     def close(self) -> None:
+        """Let go of the shard."""
         self._bytes.release()
         super().close()
 

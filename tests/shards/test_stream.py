@@ -1,0 +1,160 @@
+"""The stream: exact samples, any backend, any world size, any start, the same batches."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from shards.errors import InputError
+from shards.plan import TrainPlan, WindowPlan
+from shards.reader import read_track
+from shards.stream import stream
+from shards.views.pair import AnchorPositive
+
+
+@pytest.fixture(scope="module")
+def plan(index):
+    return TrainPlan(index, AnchorPositive(clip_s=2, min_gap_s=3), seed=5)
+
+
+def take(batches, count):
+    got = [next(batches) for _ in range(count)]
+    batches.close()
+    return got
+
+
+def columns(batches):
+    names = ("clips", "position", "row", "start", "frames", "seed", "valid")
+    return {n: np.concatenate([getattr(b, n) for b in batches]) for n in names}
+
+
+def assert_equal(ours, theirs):
+    for name, column in columns(ours).items():
+        np.testing.assert_array_equal(column, columns(theirs)[name], err_msg=name)
+
+
+def test_clips_are_the_samples_of_the_track(index, plan):
+    for batch in take(stream(plan, batch_size=4), 3):
+        for i, row in enumerate(batch.row):
+            track = read_track(index, int(row))
+            for v, start in enumerate(batch.start[i]):
+                np.testing.assert_array_equal(batch.clips[i, v], track[start : start + 32_000])
+        assert batch.valid.all()
+        assert batch.clips.dtype == np.int16
+
+
+def test_any_number_of_threads_gives_the_same_batches(plan):
+    one, four = (take(stream(plan, batch_size=4, num_workers=n), 5) for n in (1, 4))
+    assert_equal(one, four)
+
+
+def test_a_stream_may_start_anywhere(plan):
+    whole = take(stream(plan, batch_size=4), 6)
+    rest = take(stream(plan, batch_size=4, start=12), 3)
+    assert_equal(whole[3:], rest)
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_any_world_size_gives_the_same_global_batches(plan, world_size):
+    whole = take(stream(plan, batch_size=8), 3)
+    parts = [
+        take(stream(plan, batch_size=8, rank=r, world_size=world_size), 3)
+        for r in range(world_size)
+    ]
+    for step, batch in enumerate(whole):
+        assert_equal([batch], [part[step] for part in parts])
+
+
+def test_a_finite_plan_is_padded_and_marked(index):
+    plan = WindowPlan(index, np.arange(len(index)), clip_frames=64_000)
+    for world_size in (1, 3):
+        parts = [
+            list(stream(plan, batch_size=6, rank=r, world_size=world_size))
+            for r in range(world_size)
+        ]
+        assert len({len(part) for part in parts}) == 1  # equally many steps
+        valid = np.concatenate([b.position[b.valid] for part in parts for b in part])
+        assert sorted(valid) == list(range(plan.stop))
+
+
+def test_windows_past_the_end_are_silent(index):
+    plan = WindowPlan(index, np.arange(len(index)), clip_frames=48_000)
+    for batch in stream(plan, batch_size=5):
+        for clip, frames in zip(batch.clips[:, 0], batch.frames[:, 0], strict=True):
+            assert not clip[frames:].any()
+
+
+def test_a_batch_must_divide_among_the_processes(plan):
+    with pytest.raises(InputError, match="does not divide"):
+        stream(plan, batch_size=5, world_size=2)
+    with pytest.raises(InputError, match="backend"):
+        stream(plan, batch_size=4, backend="magic")
+
+
+def test_a_damaged_track_is_silent_marked_and_moves_nobody(index, archive, tmp_path):
+    import shutil
+
+    from shards.index import Index
+
+    shutil.copytree(archive, tmp_path / "copy")
+    victim = index[4]
+    with open(tmp_path / "copy" / victim.shard.relative_to(archive), "r+b") as shard:
+        shard.seek(victim.offset)
+        shard.write(b"\0" * victim.size)
+    hurt = TrainPlan(Index.open(tmp_path / "copy"), AnchorPositive(clip_s=2), seed=5)
+    whole = TrainPlan(index, AnchorPositive(clip_s=2), seed=5)
+    ours, theirs = (columns(take(stream(p, batch_size=6), 6)) for p in (hurt, whole))
+    np.testing.assert_array_equal(ours["row"], theirs["row"])
+    np.testing.assert_array_equal(ours["valid"], ours["row"] != 4)
+    assert not ours["clips"][ours["row"] == 4].any()
+    others = ours["row"] != 4
+    np.testing.assert_array_equal(ours["clips"][others], theirs["clips"][others])
+
+
+RAY = """
+import sys
+import numpy as np
+from shards import ray_backend
+from shards.index import Index
+from shards.plan import TrainPlan
+from shards.stream import stream
+from shards.views.pair import AnchorPositive
+
+plan = TrainPlan(Index.open(sys.argv[1]), AnchorPositive(clip_s=2, min_gap_s=3), seed=5)
+ray_backend.connect(num_cpus=2)
+for start, rank, world_size in ((0, 0, 1), (16, 1, 2)):
+    kind = dict(start=start, batch_size=8, rank=rank, world_size=world_size)
+    inline = stream(plan, **kind)
+    ours = stream(plan, backend="ray", num_workers=1, prefetch=2, **kind)
+    for step in range(40):
+        a, b = next(inline), next(ours)
+        for name in ("clips", "position", "row", "start", "frames", "seed", "valid"):
+            x, y = getattr(a, name), np.asarray(getattr(b, name))
+            assert x.dtype == y.dtype and np.array_equal(x, y), (step, name, x.dtype, y.dtype)
+    ours.close(), inline.close()
+ray_backend.disconnect()
+print("equal")
+"""
+
+
+def test_ray_gives_the_same_batches_bit_for_bit(archive):
+    """In a process of its own: ray must be imported after its token is set."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", RAY, str(archive)],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.stdout.strip().endswith("equal"), done.stderr[-3000:]
+
+
+def test_tasks_align_with_batches():
+    from shards.ray_backend import rows_per_task
+
+    for rank_size in (1, 6, 7, 8, 32, 128, 256, 1000, 4096):
+        for row_bytes in (10_000, 256_000, 8_000_000):
+            rows = rows_per_task(rank_size, row_bytes, 2)
+            assert rows % rank_size == 0 or rank_size % rows == 0
+            assert rows * row_bytes <= max(64 * 2**20, row_bytes)

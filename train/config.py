@@ -1,0 +1,62 @@
+"""Run: what describes a training run and is no hyperparameter of method, encoder or view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training run. Defaults are those of Meseguer-Brocal et al. (2024) where they state them.
+
+    Args:
+        method: Self-supervised method, a name of METHODS.
+        index: Archive made by `ingest build-shards`.
+        out: Folder of the run: run.json, metrics.jsonl, checkpoints/, encoder/.
+        encoder: Architecture, a name of ENCODERS.
+        steps: Optimiser steps (paper: 1000 epochs of 512).
+        batch_size: Tracks a step over all processes (paper: 256 pairs).
+        lr: Peak learning rate (unstated in the paper and its code).
+        warmup_steps: Linear warm-up before the cosine to zero.
+        weight_decay: AdamW's, on matrices only.
+        clip_norm: Largest norm of the gradient; 0 for no limit.
+        precision: Of the trunk; front end and loss stay in float32.
+        seed: Of weights, order and every draw.
+        backend: Who decodes, tasks of Ray Data or threads of this process; same batches.
+        num_workers: Decoding tasks or threads a process.
+        save_every: Steps between checkpoints; one more at the end, on Ctrl-C and on SIGTERM.
+        keep: Checkpoints kept.
+        log_every: Steps between lines of metrics.jsonl.
+        resume: Continue the run in `out` from its newest whole checkpoint.
+        device: Where to compute.
+        tracker: Also log to TensorBoard, below `out`.
+        trace: Write row and starts of every clip to trace-RANK.jsonl, as proof of the order.
+    """
+
+    method: str
+    index: Path
+    out: Path
+    encoder: str = "resnet"
+    steps: int = 512_000
+    batch_size: int = 256
+    lr: float = 3e-4
+    warmup_steps: int = 5_120
+    weight_decay: float = 1e-6
+    clip_norm: float = 1.0
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    seed: int = 0
+    backend: Literal["ray", "inline"] = "ray"
+    num_workers: int = 2
+    save_every: int = 1_000
+    keep: int = 2
+    log_every: int = 10
+    resume: bool = False
+    device: Literal["auto", "cpu"] = "auto"
+    tracker: Literal["none", "tensorboard"] = "none"
+    trace: bool = False
+
+
+DECIDES = ("method", "encoder", "batch_size", "lr", "warmup_steps", "steps", "weight_decay", "seed")
+"""Fields that a resumed run must not change; together with the method's, encoder's and view's."""
