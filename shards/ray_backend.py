@@ -7,11 +7,13 @@ it (Ray 2.60, found by running it).
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
 import socket
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -88,8 +90,15 @@ def is_connected() -> bool:
 
 def disconnect() -> None:
     """Leave Ray; the process that started it ends it."""
-    if is_connected():
-        sys.modules["ray"].shutdown()
+    if not is_connected():
+        return
+    # Ray Data's iterators stop their threads only when collected, and a thread that asks for a
+    # block after the shutdown takes the whole process down.
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name == "iter_threaded":
+            thread.join(timeout=10)
+    sys.modules["ray"].shutdown()
 
 
 def _prepare_environment() -> None:

@@ -79,6 +79,7 @@ class LogMel(Frontend):
                 mel_scale="slaney",
             )
         self.to_db = torchaudio.transforms.AmplitudeToDB(stype="power", top_db=top_db)
+        _keep_out_of_weights(self.mel)
 
     def num_frames(self, num_samples: int) -> int:
         """Frames of a centred STFT."""
@@ -91,6 +92,13 @@ class LogMel(Frontend):
         return decibels
 
 
+def _keep_out_of_weights(module: nn.Module) -> None:
+    """Windows and filters follow from the settings: they are computed, never stored."""
+    for part in module.modules():
+        for name, buffer in list(part.named_buffers(recurse=False)):
+            part.register_buffer(name, buffer.clone(), persistent=False)
+
+
 def peak_normalised(waveform: Tensor) -> Tensor:
     """Each clip [B, T] scaled to a peak of 1; silence stays silence."""
     return waveform / waveform.abs().amax(dim=1, keepdim=True).clamp(min=1e-8)
@@ -101,7 +109,7 @@ def resampler(from_hz: int, to_hz: int) -> nn.Module:
     if from_hz == to_hz:
         return nn.Identity()
     shared = math.gcd(from_hz, to_hz)
-    if (from_hz // shared) * (to_hz // shared) > MAX_RESAMPLING_KERNEL // 64:
+    if (from_hz // shared) * (to_hz // shared) > MAX_RESAMPLING_KERNEL:
         raise InputError(
             f"From {from_hz} to {to_hz} Hz is no small ratio: its filters would fill the memory. "
             f"Pack the audio with `ingest build-shards --sample-rate {to_hz}`."

@@ -67,7 +67,7 @@ class BatchNorm(nn.Module):
     def _global(self, x: Tensor) -> Tensor:
         """The same over all processes. Two passes: mean first, for squares that do not cancel."""
         with torch.autocast(x.device.type, enabled=False):
-            wide = x.float()
+            wide = x if x.dtype is torch.float64 else x.float()
             axes = [0, *range(2, x.ndim)]
             shape = [1, -1] + [1] * (x.ndim - 2)
             local = wide.new_tensor([x.numel() // x.shape[1]])

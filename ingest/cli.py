@@ -1,0 +1,195 @@
+"""The `ingest` command: what is typed becomes one call, errors become one line and an exit code.
+
+0 done; 2 wrong usage or no permission; 3 done, with rejected files; 4 no space or a failing disk;
+75 another ingest is at work in the folder; 128 + n ended by signal n.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
+
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT}
+
+Column = Annotated[str, tyro.conf.arg(metavar="COLUMN")]
+
+
+def build_shards(
+    audio_dir: Positional[Path],
+    /,
+    out: Path,
+    sample_rate: int = 16_000,
+    codec: Literal["flac", "wav"] = "flac",
+    shard_mib: float = 256.0,
+    num_workers: int = 0,
+    min_seconds: float = 0.1,
+    max_seconds: float = 21_600.0,
+    licence: str = "",
+    limit: int = 0,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Pack all audio below a folder into shards: wav, flac, ogg, mp3, aiff, found by content.
+
+    Stopped at any moment and run again, it goes on where it was and ends with the same bytes.
+
+    Args:
+        audio_dir: Folder with raw tracks; links are reported and not followed.
+        out: Folder of the archive.
+        sample_rate: Of the archive, in Hz.
+        codec: Of the payload: flac, or wav for the fastest reading.
+        shard_mib: Size of a shard, about.
+        num_workers: Decoder processes; 0 takes one a core.
+        min_seconds: Shorter tracks are rejected.
+        max_seconds: Longer tracks are rejected.
+        licence: Of the audio, written into every track's facts.
+        limit: Pack only so many tracks, a fair sample; 0 packs all.
+        dry_run: Say what would be packed and write nothing.
+        json: Print the summary as JSON.
+    """
+    from ingest import summary
+    from ingest.build import build_shards as build
+    from ingest.scan import scan
+    from ingest.settings import Settings
+
+    settings = Settings(sample_rate, codec, shard_mib, min_seconds, max_seconds, licence, limit)
+    if dry_run:
+        print(summary.of_scan(audio_dir, scan(audio_dir, without=out), settings, as_json=json))
+        return 0
+    built = build(audio_dir, out, settings=settings, num_workers=num_workers or None)
+    print(summary.of_build(built, as_json=json))
+    return 3 if built.rejected else 0
+
+
+def labels(
+    shards: Positional[Path],
+    file: Positional[Path],
+    /,
+    name: str = "",
+    column: Column = "",
+    all: bool = False,
+    kind: Literal["class", "number", "tags", "auto"] = "auto",
+    split_by: Literal["artist", "album", "folder", "track", "auto"] = "auto",
+    split_column: Column = "",
+    group_column: Column = "",
+    separator: str = ";",
+    seed: int = 0,
+) -> int:
+    """Join a table to an archive: one label set, or with --all one for each usable column.
+
+    A column of numbers with more than 20 different values, or named bpm, tempo, pitch and the like,
+    is a number; one with the separator in a cell holds tags; anything else is a class. Train, valid
+    and test are about 60, 20 and 20 % of every class and share no artist, else no album, else no
+    folder; duplicates and versions of one piece always stay together.
+
+    Args:
+        shards: Folder made by `ingest build-shards`.
+        file: CSV or Parquet with a column that holds paths, file names or keys of tracks.
+        name: Of the label set; the column's name unless given.
+        column: That holds the labels; needed where more than one could.
+        all: Make a label set of every usable column and say of each other why it is none.
+        kind: Of the labels; unless given, read off the values.
+        split_by: What train, valid and test never share; unless given, the coarsest that works.
+        split_column: That holds the split itself: train, valid or validation, test.
+        group_column: Tracks with the same value here stay together; unless given, a column named
+            cover_group, version_group or group is used.
+        separator: Between the tags of a cell.
+        seed: Of the split.
+    """
+    from ingest.labels.add import Options, add_labels
+
+    options = Options(
+        name=name,
+        column=column,
+        all_columns=all,
+        kind="" if kind == "auto" else kind,
+        split_by="" if split_by == "auto" else split_by,
+        split_column=split_column,
+        group_column=group_column,
+        separator=separator,
+        seed=seed,
+    )
+    for line in add_labels(shards, file, options):
+        print(line)
+    return 0
+
+
+def info(shards: Positional[Path], /, json: bool = False) -> int:
+    """What an archive holds: tracks, hours, labels, rejected files.
+
+    Args:
+        shards: Folder made by `ingest build-shards`.
+        json: Print it as JSON.
+    """
+    from ingest import summary
+
+    print(summary.of_archive(shards, as_json=json))
+    return 0
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "build-shards": build_shards,
+    "labels": labels,
+    "info": info,
+}
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("ingest").setLevel(logging.INFO)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        code: int = tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="ingest",
+            description="Raw tracks in, tar shards and an index out.",
+            args=args,
+            config=(FlagCreatePairsOff, OmitArgPrefixes),
+        )
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        print("Interrupted: run the same command again to go on.", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except (OSError, ValueError) as error:
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    """One line for what the user can mend, and the exit code; anything else is a bug."""
+    from ingest.lock import Locked
+    from shards.errors import InputError
+    from shards.files import shown
+
+    if isinstance(error, InputError):
+        print(f"error: {error}", file=sys.stderr)
+        return 75 if isinstance(error, Locked) else 2
+    if isinstance(error, OSError) and error.errno in DISK | REFUSED:
+        where = f" ({shown(error.filename)})" if error.filename else ""
+        remedy = (
+            "free some space" if error.errno in DISK else "check the folder and its permissions"
+        )
+        again = "run the same command again: it goes on where it stopped"
+        print(f"error: {error.strerror}{where}. Please {remedy}, then {again}.", file=sys.stderr)
+        return 4 if error.errno in DISK else 2
+    raise error

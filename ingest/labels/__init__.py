@@ -1,0 +1,1 @@
+"""Tables about tracks → label sets beside an index: joined, typed, split."""

@@ -1,0 +1,139 @@
+"""Sources in, payloads out, in order: as many decoders as cores, each with one file at a time."""
+
+from __future__ import annotations
+
+import os
+import queue
+import stat
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ingest.process import COMMAND, STALL_S, Worker
+from ingest.scan import Rejected, Source, shown_path
+from ingest.settings import Settings
+from shards.files import shown
+
+WINDOW = 64
+"""Tracks that may be decoded ahead of the one that is written next."""
+
+_READ_ONLY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass
+class Decoded:
+    """A track's facts, and its payload in a file without a name."""
+
+    source: Source
+    facts: dict[str, Any]
+    payload: IO[bytes]
+    seconds: float
+
+
+Outcome = Decoded | Rejected
+
+
+class Pool:
+    """`num_workers` processes that turn sources into payload, in order."""
+
+    def __init__(
+        self,
+        audio_dir: Path,
+        scratch_dir: Path,
+        settings: Settings,
+        *,
+        num_workers: int,
+        command: tuple[str, ...] = COMMAND,
+        stall_s: float = STALL_S,
+    ) -> None:
+        self._root = os.fsencode(audio_dir)
+        self._scratch_dir = scratch_dir
+        self._rate_hz = settings.sample_rate
+        self._workers = [Worker(settings, command, stall_s) for _ in range(num_workers)]
+        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        # PDEATHSIG follows the thread that started a process: these threads live as long as we do.
+        self._threads = ThreadPoolExecutor(num_workers, "decoder")
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.stop()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.close()
+
+    def decode(self, sources: Iterable[Source]) -> Iterator[Outcome]:
+        """The outcome of every source, in order, some of them decoded ahead."""
+        window = max(WINDOW, 4 * len(self._workers))
+        ahead: deque[Future[Outcome]] = deque()
+        for source in sources:
+            ahead.append(self._threads.submit(self._decode, source))
+            if len(ahead) >= window:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+    def _decode(self, source: Source) -> Outcome:
+        """One source, which must still be what was planned before and after."""
+        try:
+            fd = os.open(os.path.join(self._root, source.raw), _READ_ONLY)
+        except OSError as error:
+            code = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+            return _reject(source, "scan", code, error.strerror or str(error))
+        try:
+            if not _is_still(fd, source):
+                return _reject(source, "scan", "changed", "changed since the build was planned")
+            outcome = self._ask(source, fd)
+            if isinstance(outcome, Decoded) and not _is_still(fd, source):
+                outcome.payload.close()
+                return _reject(source, "decode", "changed", "changed while it was read")
+            return outcome
+        finally:
+            os.close(fd)
+
+    def _ask(self, source: Source, fd: int) -> Outcome:
+        """What a worker makes of an open source."""
+        name = shown_path(os.path.basename(source.raw))
+        with ExitStack() as stack:
+            payload = stack.enter_context(tempfile.TemporaryFile(dir=self._scratch_dir))
+            worker = self._idle.get()
+            try:
+                answer = worker.ask(name, fd, payload.fileno())
+            finally:
+                self._idle.put(worker)
+            if "facts" in answer:
+                stack.pop_all()  # whoever writes the shard closes the payload
+                seconds = answer["facts"]["frames"] / self._rate_hz
+                return Decoded(source, answer["facts"], payload, seconds)
+        if "failed" in answer:
+            return _failed(source, **answer["failed"])
+        return _reject(source, **answer["rejected"])
+
+
+def _is_still(fd: int, source: Source) -> bool:
+    status = os.fstat(fd)
+    return (
+        stat.S_ISREG(status.st_mode)
+        and status.st_size == source.size
+        and status.st_mtime_ns == source.mtime_ns
+    )
+
+
+def _failed(source: Source, where: str, errno: int, message: str) -> Rejected:
+    """A source that cannot be read is its own loss; a payload that cannot be written ends all."""
+    if where == "sink":
+        raise OSError(errno, message)
+    return _reject(source, "decode", "unreadable", message)
+
+
+def _reject(source: Source, stage: str, code: str, message: str) -> Rejected:
+    return Rejected(shown_path(source.raw), stage, code, shown(message))

@@ -1,0 +1,147 @@
+"""One decoder process: a crash or a hang of it costs the file it has and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ingest.settings import Settings
+from shards.files import shown
+
+STALL_S = 30.0
+"""A worker that has neither decoded a block nor ended for so long is killed."""
+
+START_S = 120.0
+ATTEMPTS = 2
+"""A worker can be killed from outside, so a crash is believed when it happens twice."""
+
+COMMAND = (sys.executable, "-P", "-m", "ingest.worker")
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class Worker:
+    """One process, started when first needed and again after each death."""
+
+    def __init__(self, settings: Settings, command: tuple[str, ...], stall_s: float) -> None:
+        self._settings = settings.as_dict()
+        self._command = command
+        self._stall_s = stall_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - lives as long as we do
+        self._stopped = False
+
+    def ask(self, name: str, source: int, sink: int) -> dict[str, Any]:
+        """The answer for two open files; a death in between is a rejection."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._try(name, source, sink)
+            except TimeoutError:
+                self.kill()
+                return _rejected("timeout", f"made the decoder stand still for {self._stall_s:g} s")
+            except EOFError:
+                ending = self._ending()
+                if self._stopped or attempt == ATTEMPTS:
+                    break
+        return _rejected("crashed", f"made the decoder die ({ending})")
+
+    def _try(self, name: str, source: int, sink: int) -> dict[str, Any]:
+        if self._process is None:
+            self._start()
+        self._log.truncate(0)
+        os.ftruncate(sink, 0)
+        for fd in (source, sink):
+            os.lseek(fd, 0, os.SEEK_SET)
+        request = {"name": name, "settings": self._settings}
+        try:
+            socket.send_fds(self._channel, [json.dumps(request).encode() + b"\n"], [source, sink])
+        except OSError:
+            raise EOFError from None
+        while True:
+            answer = self._hear()
+            if "beat" not in answer:
+                return answer
+
+    def _hear(self) -> dict[str, Any]:
+        try:
+            line = self._lines.readline()
+        except ConnectionError:
+            line = b""
+        if not line.endswith(b"\n"):
+            raise EOFError
+        answer = json.loads(line)
+        if not isinstance(answer, dict):
+            raise EOFError
+        return answer
+
+    def _start(self) -> None:
+        """Start the process and wait until it listens; one that cannot start is our fault."""
+        if self._stopped:
+            raise EOFError
+        self._channel, theirs = socket.socketpair()
+        root = str(Path(__file__).resolve().parents[1])
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        with theirs:
+            self._process = subprocess.Popen(
+                [*self._command, str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                env={**os.environ, **_ONE_THREAD, "PYTHONPATH": path},
+                start_new_session=True,  # Ctrl-C is for us; we end the workers
+            )
+        self._lines = self._channel.makefile("rb")
+        self._channel.settimeout(START_S)
+        try:
+            self._hear()
+        except (EOFError, TimeoutError):
+            ending = self._ending()
+            if not self._stopped:
+                raise RuntimeError(f"A decoder process did not start ({ending}).") from None
+            raise EOFError from None
+        self._channel.settimeout(self._stall_s)
+
+    def _ending(self) -> str:
+        """How the process ended, with the last line it printed."""
+        code = self.kill()
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 400))
+        lines = self._log.read().decode("utf-8", "replace").split("\n")
+        said = next((line for line in reversed(lines) if line.strip()), "")
+        return f"{how}: {shown(said.strip()[:200])}" if said else how
+
+    def kill(self) -> int:
+        """End the process if it has not ended; its exit code."""
+        if self._process is None:
+            return 0
+        self._lines.close()
+        self._channel.close()
+        try:
+            code = self._process.wait(timeout=0 if self._stopped else 1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self._process = None
+        return code
+
+    def stop(self) -> None:
+        """End the process from another thread: whoever waits for its answer wakes up."""
+        self._stopped = True
+        if process := self._process:
+            process.kill()
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.kill()
+        self._log.close()
+
+
+def _rejected(code: str, message: str) -> dict[str, Any]:
+    return {"rejected": {"stage": "decode", "code": code, "message": message}}

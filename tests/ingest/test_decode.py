@@ -1,0 +1,132 @@
+"""From file to samples: equal to soundfile and soxr called directly, within limits."""
+
+import io
+import math
+import tempfile
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from ingest.decode import Rejection, Sink, pack, to_int16
+from ingest.measure import FLOOR_DB, Measure
+from ingest.settings import Settings
+
+
+def decode(path, settings: Settings | None = None):
+    """Facts and samples of a file, packed in this process."""
+    settings = settings or Settings(min_seconds=0)
+    with open(path, "rb") as source, tempfile.TemporaryFile() as payload:
+        facts = pack(
+            source, Sink(payload.fileno()), name=path.name, settings=settings, beat=lambda: None
+        )
+        payload.seek(0)
+        samples, rate_hz = soundfile.read(io.BytesIO(payload.read()), dtype="int16")
+    assert rate_hz == settings.sample_rate
+    return facts, samples
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "opus", "mp3", "aiff"])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_samples_equal_soundfile_and_soxr_called_directly(suffix, number, tmp_path, make_chord):
+    path = tmp_path / f"chord.{suffix}"
+    make_chord(path, number, seconds=13.0)  # two blocks of a stereo file at 44.1 kHz
+    with soundfile.SoundFile(path) as file:  # soundfile.read would seek: another MP3 float
+        audio, rate_hz = file.read(dtype="float32", always_2d=True), file.samplerate
+    mono = audio.mean(axis=1)
+    if rate_hz != 16_000:
+        mono = soxr.resample(mono, rate_hz, 16_000, quality="HQ")
+    want = np.clip(np.floor(mono.astype(np.float64) * 32_768 + 0.5), -32_768, 32_767)
+    facts, samples = decode(path)
+    np.testing.assert_array_equal(samples, want.astype(np.int16))
+    assert facts["frames"] == len(want)
+    assert facts["source_rate"] == rate_hz
+    assert facts["source_channels"] == audio.shape[1]
+
+
+def test_rounding_is_half_up_and_clips_at_full_scale():
+    samples = np.array([-2.0, -1.0, -0.5 / 32_768, 0.0, 0.5 / 32_768, 1.0, 2.0])
+    np.testing.assert_array_equal(to_int16(samples), [-32_768, -32_768, 0, 0, 1, 32_767, 32_767])
+
+
+def test_sixteen_bits_at_the_archives_rate_pass_bit_for_bit(tmp_path):
+    written = np.random.default_rng(0).integers(-32_768, 32_768, 20_000).astype(np.int16)
+    soundfile.write(tmp_path / "noise.wav", written, 16_000, subtype="PCM_16")
+    _, samples = decode(tmp_path / "noise.wav")
+    np.testing.assert_array_equal(samples, written)
+
+
+def test_a_header_that_lies_about_the_length_is_not_believed(tmp_path, make_chord):
+    path = tmp_path / "lie.flac"
+    make_chord(path, 0)
+    written = bytearray(path.read_bytes())
+    written[21:26] = bytes([written[21] | 0x0F, 0xFF, 0xFF, 0xFF, 0xFF])  # total samples: 2^36 - 1
+    path.write_bytes(written)
+    facts, samples = decode(path)
+    assert facts["frames"] == len(samples) == 16_000
+
+
+def test_a_stream_of_unknown_length_is_read_to_its_end(tmp_path, make_chord):
+    path = tmp_path / "stream.flac"
+    make_chord(path, 0)
+    written = bytearray(path.read_bytes())
+    written[21] &= 0xF0
+    written[22:26] = bytes(4)  # total samples: 0, unknown
+    path.write_bytes(written)
+    assert decode(path)[0]["frames"] == 16_000
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [(Settings(min_seconds=1.5), "too_short"), (Settings(max_seconds=0.5), "too_long")],
+    ids=["short", "long"],
+)
+def test_limits_of_length_hold_for_what_is_decoded(settings, code, tmp_path, make_chord):
+    make_chord(tmp_path / "a.ogg", 1)
+    with pytest.raises(Rejection) as rejection:
+        decode(tmp_path / "a.ogg", settings)
+    assert rejection.value.args[:2] == ("limit", code)
+
+
+def test_a_full_disk_is_no_fault_of_the_track(tmp_path, make_chord):
+    make_chord(tmp_path / "a.wav", 0)
+    with open(tmp_path / "a.wav", "rb") as source, open("/dev/full", "r+b", buffering=0) as full:
+        sink = Sink(full.fileno())
+        with pytest.raises(OSError, match="No space left"):
+            pack(source, sink, name="a.wav", settings=Settings(), beat=lambda: None)
+
+
+@pytest.mark.parametrize("block", [1, 77, 1_600, 100_000])
+def test_measures_do_not_depend_on_the_blocks_and_equal_a_naive_loop(block):
+    rng = np.random.default_rng(0)
+    samples = rng.normal(0, 3_000, 16_000 * 3 + 123).astype(np.int16)
+    samples[16_000:32_000] //= 1_000
+    measure = Measure(16_000)
+    if block == 1:
+        samples = samples[:3_300]
+    for start in range(0, len(samples), block):
+        measure.add(samples[start : start + block])
+    facts = measure.facts()
+
+    x = samples.astype(float) / 32_768
+    units = [x[i : i + 1_600] for i in range(0, len(x), 1_600)]
+    silent = [math.sqrt(np.mean(unit**2)) < 1e-3 for unit in units]
+    assert facts["frames"] == len(samples)
+    assert facts["peak_db"] == pytest.approx(20 * math.log10(np.abs(x).max()), abs=1e-3)
+    assert facts["rms_db"] == pytest.approx(10 * math.log10(np.mean(x**2)), abs=1e-3)
+    assert facts["silence_ratio"] == pytest.approx(np.mean(silent))
+
+
+def test_silence_has_levels_that_json_can_hold():
+    measure = Measure(8_000)
+    measure.add(np.zeros(8_000, np.int16))
+    facts = measure.facts()
+    assert (facts["peak_db"], facts["rms_db"]) == (FLOOR_DB, FLOOR_DB)
+    assert facts["silence_ratio"] == 1.0
+
+
+def test_the_lowest_sample_is_full_scale():
+    measure = Measure(8_000)
+    measure.add(np.array([-32_768], np.int16))
+    assert measure.facts()["peak_db"] == 0.0

@@ -1,0 +1,153 @@
+"""An interrupted build goes on where it stopped and ends with the bytes of an undisturbed one."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ingest.build import build_shards
+from ingest.lock import Locked, locked
+from ingest.settings import Settings
+from shards.errors import InputError
+from shards.files import sha256_file
+from shards.index import Index
+
+ROOT = Path(__file__).parents[2]
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Relative path → hash of every file."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): sha256_file(path) for path in files}
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        ["manifest.json"],
+        ["data/shard-000001.tar"],
+        ["receipts/shard-000000.json", "manifest.json"],
+        ["index.parquet"],
+    ],
+    ids=lambda names: "+".join(names),
+)
+def test_what_was_lost_is_built_again_with_the_same_bytes(
+    lost, corpus, built, tmp_path, small_shards
+):
+    out = tmp_path / "out"
+    shutil.copytree(built.out, out)
+    for name in lost:
+        (out / name).unlink()
+    (out / "data/.tmp-0123456789abcdef").write_bytes(b"half a shard")
+    again = build_shards(corpus.folder, out, settings=small_shards, num_workers=2)
+    assert tree(out) == tree(built.out)
+    assert again.new_tracks < again.manifest["tracks"]
+
+
+def test_a_finished_build_run_again_writes_nothing(corpus, built, small_shards):
+    before = {path: path.stat().st_mtime_ns for path in built.out.rglob("*")}
+    again = build_shards(corpus.folder, built.out, settings=small_shards)
+    assert again.new_tracks == 0
+    assert again.manifest == built.manifest
+    after = {path: path.stat().st_mtime_ns for path in built.out.rglob("*") if path.is_file()}
+    assert after.items() <= before.items()
+
+
+def test_a_build_killed_at_any_moment_ends_with_the_same_bytes(
+    corpus, built, tmp_path, small_shards
+):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "ingest", "build-shards", str(corpus.folder)]
+    command += ["--out", str(out), "--shard-mib", str(small_shards.shard_mib)]
+    command += ["--licence", small_shards.licence, "--num-workers", "2"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    while not (out / "receipts/shard-000001.json").exists():
+        assert process.poll() is None, "the build ended before it could be killed"
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert not (out / "manifest.json").exists()
+    with pytest.raises(InputError, match="packing has not ended"):
+        Index.open(out)
+    wait_for_no_workers(process.pid)
+    again = build_shards(corpus.folder, out, settings=small_shards, num_workers=2)
+    assert again.new_tracks < again.manifest["tracks"]
+    assert tree(out) == tree(built.out)
+
+
+def wait_for_no_workers(parent: int) -> None:
+    """The death of a build ends its decoders, which carry its process number as an argument."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        lines = [path.read_bytes() for path in processes()]
+        if not any(b"ingest.worker" in line and str(parent).encode() in line for line in lines):
+            return
+        time.sleep(0.02)
+    pytest.fail("decoders outlive the build")
+
+
+def processes() -> list[Path]:
+    """Command lines of all processes."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            path.read_bytes()
+        except OSError:
+            continue
+        found.append(path)
+    return found
+
+
+def test_other_settings_in_the_same_folder_are_refused(corpus, built):
+    with pytest.raises(InputError, match=r"sample_rate 16000, asked 22050"):
+        build_shards(corpus.folder, built.out, settings=Settings(sample_rate=22_050))
+
+
+def test_a_second_build_in_the_folder_is_locked_out(corpus, built, small_shards):
+    with locked(built.out), pytest.raises(Locked):
+        build_shards(corpus.folder, built.out, settings=small_shards)
+
+
+def test_sources_that_vanish_before_a_resume_do_not_become_an_empty_archive(
+    corpus, tmp_path, built, small_shards
+):
+    shutil.copytree(built.out, tmp_path / "out")
+    (tmp_path / "out/manifest.json").unlink()
+    (tmp_path / "unmounted").mkdir()
+    with pytest.raises(InputError, match="No audio"):
+        build_shards(tmp_path / "unmounted", tmp_path / "out", settings=small_shards)
+
+
+def test_files_that_change_or_vanish_are_named_and_new_ones_are_counted(
+    tmp_path, make_chord, small_shards
+):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for number in range(6):
+        make_chord(folder / f"{number}.wav", number)
+    build_shards(folder, out, settings=small_shards, num_workers=1)
+    shutil.rmtree(out / "data")
+    shutil.rmtree(out / "receipts")
+    (folder / "0.wav").unlink()
+    make_chord(folder / "1.wav", 7)
+    make_chord(folder / "new.wav", 8)
+    again = build_shards(folder, out, settings=small_shards, num_workers=1)
+    codes = {row["path"]: row["code"] for row in again.rejected}
+    assert codes == {"0.wav": "missing", "1.wav": "changed"}
+    assert again.manifest["tracks"] == 4
+    assert again.unplanned == 1
+
+
+def test_sigterm_ends_a_build_with_its_number_and_no_orphans(corpus, tmp_path):
+    command = [sys.executable, "-m", "ingest", "build-shards", str(corpus.folder)]
+    out = tmp_path / "out"
+    process = subprocess.Popen([*command, "--out", str(out)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    while not (out / "plan.json").exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    wait_for_no_workers(process.pid)
