@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from shards.draw import draw, integers, mix, permute
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "draws.json"

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from shards.errors import InputError
 from shards.index import Index
 from shards.labels import Labels, label_names, label_schema, write_labels

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from shards.errors import InputError
 from shards.plan import TrainPlan, WindowPlan
 from shards.views import VIEWS, view_class

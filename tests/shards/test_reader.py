@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from shards.errors import InputError
 from shards.files import shown
 from shards.index import Index

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from shards.errors import InputError
 from shards.plan import TrainPlan, WindowPlan
 from shards.reader import read_track

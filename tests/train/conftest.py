@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from shards.batch import Batch
 
 SMALL = {"clip_s": 1.0, "width": 8, "layers": (1, 1, 1, 1), "dim": 32, "n_mels": 64}

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from train.cli import main, parse
 from train.methods import METHODS
 

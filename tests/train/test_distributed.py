@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from train.methods import METHODS
 
 WORKER = Path(__file__).with_name("two_processes.py")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+
 from train.checkpoint import export_encoder, load_encoder
 from train.encoders import ENCODERS, build_encoder, encoder_class
 
@@ -96,7 +97,8 @@ def test_the_resnet_has_the_papers_parameters():
 
 @torch.no_grad()
 def test_the_attention_pool_equals_torchs():
-    from torch.nn import functional as F  # noqa: N812
+    from torch.nn import functional as F
+
     from train.encoders.encoder import Encoded
     from train.encoders.resnet import AttentionPool
 

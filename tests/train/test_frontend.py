@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torchaudio
+
 from shards.errors import InputError
 from train import frontend
 from train.frontend import LogMel, peak_normalised, resampler

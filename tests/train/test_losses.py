@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from train.losses import nt_xent
 from train.methods.byol import regression_loss
 

@@ -5,6 +5,7 @@ import inspect
 import pytest
 import torch
 from torch import nn
+
 from train.methods import METHODS, method_class
 from train.optimizer import adamw
 
@@ -113,6 +114,7 @@ def test_loss_is_float32_under_autocast(method, batch):
 
 def test_the_teacher_is_an_average_of_students(small_encoder, batch):
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
     from train.ema import ema_, frozen_copy
 
     student = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))

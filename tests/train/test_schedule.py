@@ -1,6 +1,7 @@
 """Schedules at the points one can check by hand."""
 
 import pytest
+
 from train.schedule import cosine, learning_rate
 
 

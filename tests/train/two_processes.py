@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 sys.path.insert(0, os.environ["WHOLETONE_ROOT"])
-from tests.train.conftest import SMALL, pairs  # noqa: E402
-from train.encoders import build_encoder  # noqa: E402
-from train.methods import METHODS, method_class  # noqa: E402
-from train.methods.byol import BYOL  # noqa: E402
-from train.methods.contrastive import Contrastive  # noqa: E402
-from train.optimizer import adamw  # noqa: E402
+from tests.train.conftest import SMALL, pairs
+from train.encoders import build_encoder
+from train.methods import METHODS, method_class
+from train.methods.byol import BYOL
+from train.methods.contrastive import Contrastive
+from train.optimizer import adamw
 
 
 class LearnedTemperature(Contrastive):
