@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts.recipe import TRAIN, train_flags  # noqa: E402
+from scripts.recipe import STEPS, TRAIN, train_flags  # noqa: E402
 
 BIN = Path(sys.executable).parent
 
@@ -34,7 +34,8 @@ def main() -> int:
         print("\nno labels that an encoder could be judged by: give some with --labels FILE")
     tracks = usable_tracks(shards)
     batch_size = str(min(int(TRAIN["--batch-size"]), max(2, tracks // 2 * 2)))
-    flags = ["--index", shards, "--out", run, "--resume", *train_flags(batch_size=batch_size)]
+    recipe = train_flags(batch_size=batch_size, steps=options.steps)
+    flags = ["--index", shards, "--out", run, "--resume", *recipe]
     launch = [BIN / "accelerate", "launch", "--num_processes", "1", ROOT / "train/run.py"]
     step("pre-train", [*launch, *flags])
     if not label_files(shards):
@@ -52,6 +53,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("audio_dir", nargs="?", type=Path, help="a folder of music")
     parser.add_argument("--labels", type=Path, help="CSV or Parquet with labels of its tracks")
     parser.add_argument("--out", type=Path, help="where all goes")
+    parser.add_argument(
+        "--steps", default=str(STEPS), help="of training; the recipe's: %(default)s"
+    )
     options = parser.parse_args()
     name = options.audio_dir.resolve().name if options.audio_dir else "demo"
     options.out = options.out or ROOT / "quickstart-out" / name

@@ -7,7 +7,7 @@ from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
 from scripts.demo_corpus.arrange import Track
 from scripts.demo_corpus.drums import NUM_KITS, draw_kit
-from scripts.demo_corpus.instruments import RATE, RELEASE_S, Array, held_note, lift
+from scripts.demo_corpus.instruments import NUM_MAKES, RATE, RELEASE_S, Array, held_note, lift
 from scripts.demo_corpus.plan import Rendering, SingleNote
 
 ROOM_S = 1.2
@@ -28,8 +28,8 @@ def mix(track: Track, rendering: Rendering) -> Array:
     gains = 10 ** (levels_db[:, None] / 20) * np.sqrt([(1 - pans) / 2, (1 + pans) / 2]).T
     if rendering.container.channels == 1:
         gains = 10 ** (levels_db[:, None] / 20)
-    stereo = gains.T.astype(np.float32) @ stems  # [channels, n]
-    spectrum = rfft(stereo) * (1 + draw_room(stems.shape[1], rng))
+    channels = gains.T.astype(np.float32) @ stems  # [1 or 2, n]
+    spectrum = rfft(channels) * (1 + draw_room(stems.shape[1], rng))
     sound = equalise(spectrum, stems.shape[1], rendering.container.sample_rate, rng)
     sound = sound[:, : int(track.duration_s * rendering.container.sample_rate)]
     return set_level(sound, float(rng.uniform(*GAIN_DB)), rendering.container.sample_rate)
@@ -113,7 +113,7 @@ def render_note(note: SingleNote, sample_rate: int) -> Array:
     """A single note in its own room, float32 [frames, 1]."""
     rng = note.rng()
     duration_s = float(rng.uniform(2.0, 3.0))
-    shot = held_note(note.instrument, int(rng.integers(2)), note.midi, note.touch)
+    shot = held_note(note.instrument, int(rng.integers(NUM_MAKES)), note.midi, note.touch)
     release_s = RELEASE_S.get(note.instrument, RELEASE_DEFAULT_S)
     line = np.zeros((1, padded_length(duration_s)), np.float32)
     sound = lift(shot, float(rng.uniform(0.8, duration_s - 0.4)), release_s)

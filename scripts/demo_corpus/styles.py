@@ -3,7 +3,7 @@
 Patterns are written on the bar's grid, one symbol a step: `.` rests, `-` holds, anything else
 starts a note. Drums: `x` loud, `o` soft. Bass: the chord's 1, 3, 5, its sixth 6, the octave 8.
 Accompaniment: `x` the whole chord, a digit one of its voices. Each part has variants of different
-density, and each piece draws its own, so that a style is a family and no loudness gives it away.
+density, and each piece draws its own: a style is a family, and styles share most of their drums.
 """
 
 from __future__ import annotations
