@@ -22,7 +22,8 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from evaluate.baselines import untrained  # noqa: E402
-from evaluate.embed import Embeddings, Extraction, embed_tracks  # noqa: E402
+from evaluate.embed import Extraction, embed_tracks  # noqa: E402
+from evaluate.embeddings import Embeddings  # noqa: E402
 from evaluate.evaluation import choose_labels  # noqa: E402
 from evaluate.grouped_cv import Gain, OutOfFold, cross_validate, gain  # noqa: E402
 from evaluate.probe import GRID, LINEAR  # noqa: E402

@@ -11,7 +11,7 @@ from torch import Tensor
 from shards.batch import Batch
 from train.ema import ema_, frozen_copy
 from train.encoders.encoder import Encoder
-from train.heads import mlp
+from train.heads import End, mlp
 from train.methods.method import Method, Projections
 from train.schedule import cosine
 
@@ -28,6 +28,7 @@ class BYOL(Method):
     Args:
         encoder: What is kept when training ends.
         projector: Widths after the embedding.
+        projector_end: What follows its last layer: linear (code), norm-relu (text), norm.
         predictor_hidden: Hidden width of the predictor, whose output has the projection's width.
         momentum: EMA coefficient of the teacher at the first step; rises to 1 along a cosine.
     """
@@ -40,12 +41,13 @@ class BYOL(Method):
         encoder: Encoder,
         *,
         projector: Sequence[int] = (1024, 1024, 2048),
+        projector_end: End = "linear",
         predictor_hidden: int = 256,
         momentum: float = 0.996,
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.projector = mlp([encoder.dim, *projector])
+        self.projector = mlp([encoder.dim, *projector], end=projector_end)
         self.predictor = mlp([projector[-1], predictor_hidden, projector[-1]])
         self.teacher_encoder = frozen_copy(self.encoder)
         self.teacher_projector = frozen_copy(self.projector)

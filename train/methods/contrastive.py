@@ -9,7 +9,7 @@ from torch import Tensor
 
 from shards.batch import Batch
 from train.encoders.encoder import Encoder
-from train.heads import mlp
+from train.heads import End, mlp
 from train.losses import nt_xent
 from train.methods.method import Method, Projections
 
@@ -23,6 +23,7 @@ class Contrastive(Method):
     Args:
         encoder: What is kept when training ends.
         projector: Widths after the embedding.
+        projector_end: What follows its last layer: linear (code), norm-relu (text), norm.
         temperature: τ of the similarities.
     """
 
@@ -33,11 +34,12 @@ class Contrastive(Method):
         encoder: Encoder,
         *,
         projector: Sequence[int] = (1024, 1024, 2048),
+        projector_end: End = "linear",
         temperature: float = 0.1,
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.projector = mlp([encoder.dim, *projector])
+        self.projector = mlp([encoder.dim, *projector], end=projector_end)
         self.temperature = temperature
 
     def embed(self, batch: Batch) -> Projections:

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from evaluate import metrics, weighted
+from evaluate.metrics import METRICS
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def tags(rng: np.random.Generator, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    targets = (rng.random((n, 5)) < [0.5, 0.2, 0.05, 0.7, 0.3]).astype(np.float32)
+    outputs = np.round(rng.normal(size=(n, 5)) + targets, 1)  # rounded: many ties
+    targets[:, 4] = 0  # no positive at all
+    return outputs, targets
+
+
+def naive_area(outputs: np.ndarray, positive: np.ndarray) -> float:
+    wins = [
+        (a > b) + (a == b) / 2 for a in outputs[positive] for b in outputs[~positive]
+    ]  # every pair
+    return float(np.mean(wins))
+
+
+def naive_precision(outputs: np.ndarray, positive: np.ndarray) -> float:
+    total = 0.0
+    for value in outputs[positive]:
+        drawn = outputs >= value
+        total += (drawn & positive).sum() / drawn.sum()
+    return total / positive.sum()
+
+
+def test_roc_auc_and_map_equal_loops_over_pairs_and_drop_tags_without_positives(rng):
+    outputs, targets = tags(rng)
+    kept = [k for k in range(5) if 0 < targets[:, k].sum() < len(targets)]
+    assert 4 not in kept
+    assert metrics.judged(targets).nonzero()[0].tolist() == kept
+    pairs = [(outputs[:, k], targets[:, k] > 0) for k in kept]
+    assert metrics.roc_auc(outputs, targets) == pytest.approx(
+        np.mean([naive_area(*pair) for pair in pairs]), abs=1e-12
+    )
+    assert metrics.average_precision(outputs, targets) == pytest.approx(
+        np.mean([naive_precision(*pair) for pair in pairs]), abs=1e-12
+    )
+
+
+def test_numbers_and_classes_equal_their_formulas(rng):
+    targets, outputs = rng.normal(size=50), rng.normal(size=50)
+    expected = 1 - ((outputs - targets) ** 2).sum() / ((targets - targets.mean()) ** 2).sum()
+    assert metrics.r2(outputs, targets) == pytest.approx(expected, abs=1e-12)
+    assert metrics.mae(outputs, targets) == pytest.approx(np.abs(outputs - targets).mean())
+    logits, classes = rng.normal(size=(50, 3)), rng.integers(3, size=50)
+    hits = [int(np.argmax(row)) == c for row, c in zip(logits, classes, strict=True)]
+    assert metrics.accuracy(logits, classes) == np.mean(hits)
+
+
+def test_scores_without_a_definition_are_nan():
+    assert np.isnan(metrics.roc_auc(np.zeros((4, 2)), np.zeros((4, 2))))
+    assert np.isnan(metrics.average_precision(np.zeros((4, 2)), np.ones((4, 2))))
+    assert np.isnan(metrics.r2(np.arange(4.0), np.full(4, 120.0)))
+
+
+def cases(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    outputs, targets = tags(rng)
+    numbers = 120 + 30 * rng.normal(size=60)
+    return {
+        "accuracy": (rng.normal(size=(60, 4)), rng.integers(4, size=60)),
+        "roc_auc": (outputs, targets),
+        "average_precision": (outputs, targets),
+        "r2": (numbers + rng.normal(size=60), numbers),
+        "mae": (numbers + rng.normal(size=60), numbers),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_weighted_scores_equal_scikit_learn_on_the_drawn_tracks(name, rng):
+    outputs, targets = cases(rng)[name]
+    weights = rng.multinomial(60, np.full(60, 1 / 60), size=40)
+    found = METRICS[name].weighted(outputs, targets, weights.astype(float))
+    for score, counts in zip(found, weights, strict=True):
+        drawn = np.repeat(np.arange(60), counts)
+        expected = METRICS[name].score(outputs[drawn], targets[drawn])
+        assert score == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    ones = METRICS[name].weighted(outputs, targets, np.ones((1, 60)))
+    assert ones[0] == pytest.approx(METRICS[name].score(outputs, targets), abs=1e-12)
+
+
+def test_weighted_r2_survives_targets_far_from_zero_and_marks_constant_draws():
+    targets = np.array([1e6, 1e6 + 1, 1e6 + 2, 1e6 + 4])
+    outputs = targets + np.array([0.1, -0.2, 0.3, 0.0])
+    found = weighted.r2(outputs, targets, np.array([[1.0, 1, 1, 1], [3, 0, 0, 0]]))
+    assert found[0] == pytest.approx(sk.r2_score(targets, outputs), abs=1e-9)
+    assert np.isnan(found[1])
