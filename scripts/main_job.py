@@ -36,7 +36,8 @@ def main() -> int:
     batch_size = str(min(int(TRAIN["--batch-size"]), max(2, tracks // 2 * 2)))
     recipe = train_flags(batch_size=batch_size, steps=options.steps)
     flags = ["--index", shards, "--out", run, "--resume", *recipe]
-    launch = [BIN / "accelerate", "launch", "--num_processes", "1", ROOT / "train/run.py"]
+    alone = "--num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no".split()
+    launch = [BIN / "accelerate", "launch", *alone, ROOT / "train/run.py"]
     step("pre-train", [*launch, *flags])
     if not label_files(shards):
         return 0
@@ -96,7 +97,7 @@ def usable_tracks(shards: Path) -> int:
     from shards.views.pair import AnchorPositive
 
     index = Index.open(shards)
-    view = AnchorPositive(clip_s=float(TRAIN["--view.clip-s"]))
+    view = AnchorPositive()
     return int((index.column("frames") >= view.min_frames(index.sample_rate)).sum())
 
 

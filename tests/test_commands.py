@@ -43,7 +43,7 @@ def test_the_main_job_ends_with_a_report_and_the_next_command(job):
     out, said, _ = job
     report = out / "run" / "evaluation" / "report.html"
     assert report.stat().st_size > 10_000
-    for words in ("ingest build-shards", "train/run.py --index", "evaluate", "next:", "one seed"):
+    for words in ("ingest build-shards", "train/run.py --index", "evaluate", "next:", "One seed"):
         assert words in said
     results = json.loads((out / "run" / "evaluation" / "results.json").read_text())
     assert {"register", "bpm"} & set(json.dumps(results).replace('"', " ").split())

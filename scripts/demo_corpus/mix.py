@@ -11,7 +11,9 @@ from scripts.demo_corpus.instruments import NUM_MAKES, RATE, RELEASE_S, Array, h
 from scripts.demo_corpus.plan import Rendering, SingleNote
 
 ROOM_S = 1.2
-DRIFT_S = (10.0, 18.0)  # a drift and back; clips half of it apart differ most
+CHAINS = 4  # rooms with equalisers that a track wanders between
+WANDER_S = 2.5  # from one draw of the mixture to the next
+RIDE_DB = 2.0  # how far the faders of the roles wander
 UNIT = 441  # 441 samples at 22.05 kHz are 320 at 16 kHz and 882 at 44.1 kHz
 RELEASE_DEFAULT_S = 0.06
 GAIN_DB = (-18.0, -3.0)  # the peak's level
@@ -28,23 +30,33 @@ def mix(track: Track, rendering: Rendering) -> Array:
     gains = 10 ** (levels_db[:, None] / 20) * np.sqrt([(1 - pans) / 2, (1 + pans) / 2]).T
     if rendering.container.channels == 1:
         gains = 10 ** (levels_db[:, None] / 20)
+    stems *= 10 ** (wander(len(stems), stems.shape[1] / RATE, stems.shape[1], rng) * RIDE_DB / 20)
     channels = gains.T.astype(np.float32) @ stems  # [1 or 2, n]
-    spectrum = rfft(channels) * (1 + draw_room(stems.shape[1], rng))
-    sound = equalise(spectrum, stems.shape[1], rendering.container.sample_rate, rng)
+    sound = colour(rfft(channels), stems.shape[1], rendering.container.sample_rate, rng)
     sound = sound[:, : int(track.duration_s * rendering.container.sample_rate)]
     return set_level(sound, float(rng.uniform(*GAIN_DB)), rendering.container.sample_rate)
 
 
-def equalise(spectrum: Array, n: int, sample_rate: int, rng: np.random.Generator) -> Array:
-    """Samples [channels, frames] whose colour drifts between two random equalisers and back.
+def colour(spectrum: Array, n: int, sample_rate: int, rng: np.random.Generator) -> Array:
+    """Samples [channels, frames] that wander between a few random rooms and equalisers.
 
-    Were it constant, the colour would be the easiest way to know a track again, and learning from
-    two clips of a track would learn the equaliser. As it is, all that stays is the music.
+    Were they constant, they would be the easiest way to know a track again, and learning from two
+    clips of a track would learn the room. As it is, all that stays is the music.
     """
-    first, second = (at_rate(spectrum * draw_equaliser(n, rng), n, sample_rate) for _ in range(2))
-    t = np.arange(first.shape[1], dtype=np.float32) / sample_rate
-    turn = 2 * np.pi * t / np.float32(rng.uniform(*DRIFT_S)) + np.float32(rng.uniform(0, 6.28))
-    return np.asarray(first + (second - first) * (0.5 - 0.5 * np.cos(turn)))
+    chains = [draw_equaliser(n, rng) * (1 + draw_room(n, rng)) for _ in range(CHAINS)]
+    sounds = [at_rate(spectrum * chain, n, sample_rate) for chain in chains]
+    frames = sounds[0].shape[1]
+    share = np.exp(2 * wander(CHAINS, frames / sample_rate, frames, rng))
+    share /= share.sum(axis=0)
+    return sum(sound * part for sound, part in zip(sounds, share, strict=True))
+
+
+def wander(count: int, duration_s: float, frames: int, rng: np.random.Generator) -> Array:
+    """Curves [count, frames], float32: normal draws every few seconds, straight lines between."""
+    knots = np.linspace(0, frames, int(duration_s / WANDER_S) + 2)
+    draws = rng.standard_normal((count, len(knots)))
+    at = np.arange(frames)
+    return np.stack([np.interp(at, knots, draw) for draw in draws]).astype(np.float32)
 
 
 def padded_length(duration_s: float) -> int:
