@@ -49,7 +49,7 @@ def evaluate(
 
     Args:
         shards: Archive made by `ingest build-shards`.
-        encoder: Run, encoder or checkpoint that `load_encoder` reads.
+        encoder: Run or encoder folder that `load_encoder` reads.
         labels: Label sets; all of the archive's if empty.
         out: Folder of results, `evaluation` below the encoder's if None.
         extraction: How embeddings are computed.

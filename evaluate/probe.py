@@ -234,5 +234,5 @@ def _check_finite(label: str, encoder: str, features: dict[str, np.ndarray]) -> 
         if broken:
             raise InputError(
                 f"Encoder {encoder!r} gives NaN or infinity for {broken} of {len(x)} tracks in "
-                f"{split} of labels {label!r}: its training diverged. Take an earlier checkpoint."
+                f"{split} of labels {label!r}: its training diverged. Train with a lower --lr."
             )

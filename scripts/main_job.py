@@ -7,6 +7,7 @@ called again, each step goes on where it was.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import shlex
 import subprocess
 import sys
@@ -27,7 +28,7 @@ def main() -> int:
     begun = time.monotonic()
     audio = options.audio_dir or options.out / "demo"
     shards, run = options.out / "shards", options.out / "run"
-    if options.audio_dir is None:
+    if options.audio_dir is None and not (audio / "labels.csv").is_file():
         step("render", [sys.executable, ROOT / "scripts/demo_corpus", audio])
     step("pack", [BIN / "ingest", "build-shards", audio, "--out", shards], also_fine=(3,))
     if not label(shards, audio, options.labels):
@@ -37,7 +38,7 @@ def main() -> int:
     recipe = train_flags(batch_size=batch_size, steps=options.steps)
     flags = ["--index", shards, "--out", run, "--resume", *recipe]
     alone = "--num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no".split()
-    launch = [BIN / "accelerate", "launch", *alone, ROOT / "train/run.py"]
+    launch = [BIN / "accelerate", "launch", "--quiet", *alone, ROOT / "train/run.py"]
     step("pre-train", [*launch, *flags])
     if not label_files(shards):
         return 0
@@ -58,9 +59,18 @@ def arguments() -> argparse.Namespace:
         "--steps", default=str(STEPS), help="of training; the recipe's: %(default)s"
     )
     options = parser.parse_args()
-    name = options.audio_dir.resolve().name if options.audio_dir else "demo"
-    options.out = options.out or ROOT / "quickstart-out" / name
+    for name in ("audio_dir", "labels", "out"):  # the steps run elsewhere
+        if getattr(options, name) is not None:
+            setattr(options, name, getattr(options, name).resolve())
+    options.out = options.out or ROOT / "quickstart-out" / place(options.audio_dir)
     return options
+
+
+def place(audio_dir: Path | None) -> str:
+    """A folder name for each folder of music, also where two have the same name."""
+    if audio_dir is None:
+        return "demo"
+    return f"{audio_dir.name}-{hashlib.sha256(bytes(audio_dir)).hexdigest()[:8]}"
 
 
 def step(name: str, command: list[str | Path], *, also_fine: tuple[int, ...] = ()) -> None:
@@ -68,7 +78,13 @@ def step(name: str, command: list[str | Path], *, also_fine: tuple[int, ...] = (
     words = [str(word) for word in command]
     print(f"\n── {name} ──\n$ {shown(shlex.join(words))}", flush=True)
     begun = time.monotonic()
-    status = subprocess.run(words, cwd=ROOT, check=False).returncode
+    with subprocess.Popen(words, cwd=ROOT) as child:
+        try:
+            status = child.wait()
+        except KeyboardInterrupt:  # the child got it too, and may have to save what it did
+            child.wait()
+            print("\nstopped; the same command goes on from here", flush=True)
+            raise SystemExit(130) from None
     print(f"   {name}: {time.monotonic() - begun:.0f} s", flush=True)
     if status not in (0, *also_fine):
         raise SystemExit(status if status > 0 else 128 - status)

@@ -55,6 +55,15 @@ def test_the_main_job_run_again_has_nothing_left_to_train(job):
     assert "resumed at step 2 of 2" in said
 
 
+def test_without_a_folder_it_takes_the_corpus_that_was_rendered_before(tmp_path):
+    """A second call, after Ctrl-C say, must not render again nor stumble over what is there."""
+    corpus = [sys.executable, "scripts/demo_corpus", tmp_path / "demo", "--workers", "1"]
+    run(*corpus, "--pieces", "8", "--notes", "8")
+    said = run(sys.executable, "scripts/main_job.py", "--out", tmp_path, "--steps", "2")
+    assert "── render ──" not in said
+    assert "report:" in said
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [

@@ -68,9 +68,16 @@ def save_checkpoint(
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
     fsync_dir(folder)
-    for old in checkpoints(run)[keep:]:
+    older = [path for path in checkpoints(run) if path.name < final.name]
+    for old in older[keep - 1 :]:
         shutil.rmtree(old)
     return final
+
+
+def sweep(run: Path) -> None:
+    """Remove what a killed run left half written."""
+    for left in (run / "checkpoints").glob(".tmp-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def checkpoints(run: Path) -> list[Path]:

@@ -8,6 +8,7 @@ arguments of their constructors and of the view: `--method.momentum`, `--encoder
 from __future__ import annotations
 
 import argparse
+import errno
 import inspect
 import sys
 from dataclasses import field, fields, is_dataclass, make_dataclass
@@ -19,6 +20,9 @@ from shards.errors import CommandError
 from train.config import Run
 from train.encoders import ENCODERS, encoder_class
 from train.methods import METHODS, method_class
+
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 
 DESCRIPTION = f"""Pre-train an encoder from an archive of music.
 
@@ -34,6 +38,11 @@ def main(args: list[str] | None = None) -> None:
     except CommandError as error:
         print(f"error: {error}", file=sys.stderr)
         status = error.status
+    except OSError as error:
+        if error.errno not in DISK | REFUSED:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        status = 4 if error.errno in DISK else 2
     if status:
         raise SystemExit(status)
 
@@ -45,7 +54,9 @@ def _run(args: list[str]) -> int:
         return 2  # not reached: without --method the line above has printed help or an error
     run, settings = parse(args, method=names.method, encoder=names.encoder)
     from train.loop import pretrain
+    from train.signals import die_with_launcher
 
+    die_with_launcher()
     return pretrain(run, **settings)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from shards.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -57,6 +59,18 @@ class Run:
     tracker: Literal["none", "tensorboard"] = "none"
     trace: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "save_every", "keep", "log_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')} must be 1 or more.")
+        if self.batch_size < 2:
+            raise InputError("--batch-size must be 2 or more: BatchNorm wants statistics.")
+        if self.precision == "fp16" and self.device == "cpu":
+            raise InputError("--precision fp16 wants a GPU; on a CPU take bf16 or no.")
 
-DECIDES = ("method", "encoder", "batch_size", "lr", "warmup_steps", "steps", "weight_decay", "seed")
+
+DECIDES = (
+    *("method", "encoder", "batch_size", "steps", "seed", "precision"),
+    *("lr", "warmup_steps", "weight_decay", "clip_norm"),
+)
 """Fields that a resumed run must not change; together with the method's, encoder's and view's."""

@@ -13,7 +13,7 @@ from torch import nn
 from shards.errors import InputError
 from shards.files import read_json, shown, write_json
 from shards.plan import TrainPlan
-from train.checkpoint import State, checkpoints, load_checkpoint, newest_checkpoint
+from train.checkpoint import State, checkpoints, load_checkpoint, newest_checkpoint, sweep
 from train.config import DECIDES, Run
 from train.encoders.encoder import Encoder
 
@@ -62,6 +62,7 @@ def begin(
     accelerator.wait_for_everyone()  # nobody writes before all have read
     if accelerator.is_main_process:
         run.out.mkdir(parents=True, exist_ok=True)
+        sweep(run.out)
         write_json(run.out / "run.json", now)
     accelerator.wait_for_everyone()  # nobody goes on before the folder stands
     return state

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from shards.batch import Batch
 from shards.errors import NumericError
+from shards.files import publish
 from shards.progress import Progress
 from train.checkpoint import State
 from train.config import Run
@@ -36,10 +37,12 @@ class Log:
         if self._main:
             self._bar = Progress(run.method, total=run.steps, unit="steps", initial=state.step)
         self._since_s, self._since_step, self._waited_s = time.monotonic(), state.step, 0.0
+        self._unreadable = 0
 
     def trace(self, step: int, batch: Batch, waited_s: float) -> None:
         """Note which clips this process is about to learn from, and how long it waited for them."""
         self._waited_s += waited_s
+        self._unreadable += int((~batch.valid).sum())
         if self._trace is not None:
             facts = {name: getattr(batch, name).tolist() for name in ("position", "row", "start")}
             _write(self._trace, {"step": step + 1, **facts})
@@ -50,15 +53,19 @@ class Log:
             self._bar.update(1)
         if step % self.run.log_every and step not in (1, self.run.steps):
             return
+        self.check(step, facts["loss"])
         numbers = {name: float(value) for name, value in facts.items()}
-        if not math.isfinite(numbers["loss"]):
-            raise NumericError(
-                f"The loss is {numbers['loss']} at step {step}; the last checkpoint is good. "
-                "Continue with --resume and a lower --lr, or with --precision no."
-            )
         self._write_line(
             step, seen, numbers, {name: float(x.detach()) for name, x in terms.items()}
         )
+
+    def check(self, step: int, loss: Tensor) -> None:
+        """Raise `NumericError` if the loss is no number; called before anything is kept."""
+        if not math.isfinite(float(loss.detach())):
+            raise NumericError(
+                f"The loss is {float(loss.detach())} at step {step}; nothing of it was saved. "
+                "Start again in another --out with a lower --lr, or with --precision no."
+            )
 
     def _write_line(
         self, step: int, seen: int, numbers: dict[str, float], terms: dict[str, float]
@@ -70,6 +77,7 @@ class Log:
         numbers |= {
             "tracks_per_s": steps * self.run.batch_size / elapsed_s,
             "data_wait_share": min(1.0, self._waited_s / elapsed_s),
+            "unreadable_rows": self._unreadable,  # of this process since it started
         }
         _write(self._metrics, {"step": step, "samples_seen": seen, **numbers, "terms": terms})
         self._bar.update(
@@ -100,7 +108,7 @@ def _reopen(path: Path, step: int) -> TextIO:
                     kept.append(line + "\n")
             except ValueError:  # the last line of a process that was killed
                 continue
-    path.write_text("".join(kept))
+    publish(path, "".join(kept).encode())
     return open(path, "a")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 from torch import nn
 
 from shards.batch import Batch
@@ -32,7 +32,7 @@ from train.methods import method_class
 from train.methods.method import Archive, Method
 from train.optimizer import adamw
 from train.schedule import learning_rate
-from train.signals import StopFlag, die_with_parent
+from train.signals import StopFlag
 
 Settings = dict[str, Any]
 
@@ -64,8 +64,6 @@ def pretrain(
         encoder: Keyword arguments of the encoder.
         view: Keyword arguments of the method's view.
     """
-    stop = StopFlag()
-    die_with_parent()
     settings = {"method": method or {}, "encoder": encoder or {}, "view": view or {}}
     parts = assemble(run, settings)
     accelerator, plan = parts.accelerator, parts.plan
@@ -76,11 +74,16 @@ def pretrain(
         print(history.opening(run, plan, parts.method.encoder, state), flush=True)
     if run.tracker != "none":
         accelerator.init_trackers("tensorboard")
-    with batches(run, plan, state.samples_seen, accelerator) as stream_of_batches:
+    with (
+        StopFlag() as stop,
+        batches(run, plan, state.samples_seen, accelerator) as stream_of_batches,
+    ):
         reached = train(run, parts, state, stream_of_batches, stop)
     if run.tracker != "none":
         accelerator.end_training()
     if accelerator.is_main_process:
+        # Again, for a run that was killed between its last checkpoint and this.
+        export_encoder(parts.method.encoder, run.out, card=history.model_card(run, reached))
         print(history.closing(run, reached), flush=True)
     return 128 + stop.signal if stop.signal is not None and reached.step < run.steps else 0
 
@@ -93,6 +96,7 @@ def assemble(run: Run, settings: dict[str, Settings]) -> Parts:
         log_with="tensorboard" if run.tracker == "tensorboard" else None,
         project_dir=run.out,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
     index = Index.open(run.index)
     view = view_class(method_class(run.method).view)(**settings["view"])
@@ -134,7 +138,10 @@ def train(
             method.after_step(gathered, step / run.steps)
             log.step(step, seen, terms=terms, loss=loss.detach(), lr=lr, grad_norm=norm)
             if step % run.save_every == 0:
+                log.check(step, loss)
                 saved = _save(run, parts, State(step, seen, parts.plan.fingerprint))
+        if saved < step:
+            log.check(step, loss)
     reached = State(step, seen, parts.plan.fingerprint)
     if saved < step:
         _save(run, parts, reached)

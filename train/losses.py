@@ -40,4 +40,6 @@ def nt_xent(
     hidden = (rows[:, None] == rows[None, :]) | ~counts[None, :]
     hidden.scatter_(1, positive[:, None], False)
     similarity = (z @ z.T / temperature).masked_fill(hidden, -torch.inf)
+    if not counts.any():
+        return 0 * z.sum()
     return F.cross_entropy(similarity[counts], positive[counts])

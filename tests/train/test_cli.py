@@ -77,6 +77,7 @@ def test_arguments_reach_method_encoder_and_view():
         (["--method", "byoll", "--index", "x", "--out", "y"], "byol"),
         (["--method", "byol", "--index", "nowhere", "--out", "y"], "not a folder"),
         (["--method", "byol", "--index", "x", "--out", "y", "--encoder", "vgg"], "resnet"),
+        (["--method", "byol", "--index", "x", "--out", "y", "--keep", "0"], "--keep"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(args, said, capsys):

@@ -154,6 +154,20 @@ def test_a_damaged_checkpoint_is_passed_over(archive, whole, tmp_path):
     assert "resumed at step 30" in output
 
 
+def test_a_run_killed_before_its_export_exports_when_resumed(archive, whole, tmp_path):
+    import shutil
+
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    shutil.rmtree(out / "encoder")
+    (out / "checkpoints" / ".tmp-left").mkdir()
+    command = flags("byol", archive, out, "--steps", "30", "--backend", "inline", "--resume")
+    finish(launch([*PYTHON, *command]))
+    exported, expected = (o / "encoder" / "model.safetensors" for o in (out, whole))
+    assert exported.read_bytes() == expected.read_bytes()
+    assert not (out / "checkpoints" / ".tmp-left").exists()
+
+
 def test_two_processes_with_ray_read_what_one_reads_inline(archive, whole, tmp_path):
     out = tmp_path / "run"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]

@@ -83,6 +83,6 @@ def _wide(x: Tensor) -> Tensor:
 def _mean(part: Tensor) -> Tensor:
     """Global mean of (sum, count); its gradient, averaged over processes, is that of the mean."""
     if world_size() == 1:
-        return part[0] / part[1]
+        return part[0] / part[1].clamp(min=1)
     total: Tensor = all_reduce(part)
-    return total[0] / total[1].detach()
+    return total[0] / total[1].detach().clamp(min=1)
