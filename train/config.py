@@ -59,7 +59,8 @@ class Run:
     tracker: Literal["none", "tensorboard"] = "none"
     trace: bool = False
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
+        """Refuse values that no run can have."""
         for name in ("steps", "batch_size", "save_every", "keep", "log_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be 1 or more.")

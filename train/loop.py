@@ -64,6 +64,7 @@ def pretrain(
         encoder: Keyword arguments of the encoder.
         view: Keyword arguments of the method's view.
     """
+    run.validate()
     settings = {"method": method or {}, "encoder": encoder or {}, "view": view or {}}
     parts = assemble(run, settings)
     accelerator, plan = parts.accelerator, parts.plan
