@@ -20,6 +20,7 @@ from ingest.plan import (
     PLAN_INFO,
     Plan,
     check_settings,
+    check_sources,
     make_plan,
     new_sources,
     read_plan,
@@ -101,6 +102,8 @@ def the_plan(out: Path, found: Scan, settings: Settings) -> Plan:
         write_plan(out, plan)
         return plan
     check_settings(out, plan, settings)
+    if found.sources or _finished(out) is None:  # a finished archive outlives its sources
+        check_sources(out, plan, found)
     if plan.created_by != (now := created_by()):
         changed = [f"{k} {v} → {now[k]}" for k, v in plan.created_by.items() if now.get(k) != v]
         log.warning("Versions changed since %s was begun: %s.", shown(out), ", ".join(changed))

@@ -141,6 +141,17 @@ def check_settings(out: Path, plan: Plan, settings: Settings) -> None:
         )
 
 
+def check_sources(out: Path, plan: Plan, scan: Scan) -> None:
+    """Refuse a folder that does not hold what was planned: another one, or a disk that is gone."""
+    there = {source.raw for source in scan.sources}
+    found = sum(source.raw in there for source in plan.sources)
+    if 2 * found < len(plan.sources):
+        raise InputError(
+            f"{shown(out)} was begun from a folder of which only {found} of {len(plan.sources)} "
+            "audio files are here. Give that folder, or another --out."
+        )
+
+
 def new_sources(plan: Plan, scan: Scan) -> int:
     """How many files there are now that the plan does not know."""
     if plan.settings.limit:

@@ -107,6 +107,18 @@ def test_other_settings_in_the_same_folder_are_refused(corpus, built):
         build_shards(corpus.folder, built.out, settings=Settings(sample_rate=22_050))
 
 
+def test_another_folder_of_music_is_not_taken_for_the_same(corpus, built, tmp_path, small_shards):
+    shutil.copytree(built.out, tmp_path / "out")
+    (tmp_path / "music").mkdir()
+    for i, path in enumerate(sorted(corpus.folder.rglob("*.wav"))):
+        shutil.copy(path, tmp_path / "music" / f"other{i}.wav")
+    for finished in (True, False):
+        if not finished:
+            (tmp_path / "out" / "manifest.json").unlink()
+        with pytest.raises(InputError, match="begun from a folder of which only 0 of"):
+            build_shards(tmp_path / "music", tmp_path / "out", settings=small_shards)
+
+
 def test_a_second_build_in_the_folder_is_locked_out(corpus, built, small_shards):
     with locked(built.out), pytest.raises(Locked):
         build_shards(corpus.folder, built.out, settings=small_shards)
