@@ -53,6 +53,7 @@ def main() -> None:
             print(f"not judged: {error}")
             continue
         print(line(gains[-1]), flush=True)
+    print("* interval above zero; each label for itself, not corrected for their number")
     write_json(options.out / "gain.json", plain([vars(one) for one in gains]))
 
 
