@@ -1,7 +1,6 @@
 """Frozen encoders judged on labels: embeddings, probes, intervals, one report."""
 
-from importlib import import_module
-from typing import Any
+from shards.lazy import exports
 
 _WHERE = {
     "Embeddings": "evaluate.embeddings",
@@ -13,10 +12,4 @@ _WHERE = {
     "evaluate": "evaluate.evaluation",
 }
 __all__ = sorted(_WHERE)
-
-
-def __getattr__(name: str) -> Any:
-    """Public names are imported when first used, so that `--help` answers at once."""
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name]), name)
+__getattr__ = exports(__name__, _WHERE)

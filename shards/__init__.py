@@ -1,7 +1,6 @@
 """The on-disk format and everything that streams it; loads neither torch nor ray."""
 
-from importlib import import_module
-from typing import Any
+from shards.lazy import exports
 
 _WHERE = {
     "Batch": "shards.batch",
@@ -17,10 +16,4 @@ _WHERE = {
     "read_window": "shards.reader",
 }
 __all__ = sorted(_WHERE)
-
-
-def __getattr__(name: str) -> Any:
-    """Public names are imported when first used, so that `--help` answers at once."""
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name]), name)
+__getattr__ = exports(__name__, _WHERE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
@@ -107,6 +108,9 @@ def opening(run: Run, plan: TrainPlan, encoder: Encoder, state: State) -> str:
             f"warning: {run.encoder} wants {encoder.sample_rate} Hz, the archive has "
             f"{index.sample_rate} Hz; what is above {index.sample_rate // 2} Hz stays empty"
         )
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if launched not in ("no", run.precision):
+        lines.append(f"note: --precision {run.precision} holds, not the launcher's {launched}")
     if state.step:
         lines.append(f"resumed at step {state.step} of {run.steps}")
     return "\n".join(lines)

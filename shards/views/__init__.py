@@ -1,8 +1,6 @@
 """VIEWS: what a method sees of a track. One view, one file, one line here."""
 
-from importlib import import_module
-
-from shards.errors import InputError
+from shards.lazy import look_up
 from shards.views.view import View
 
 VIEWS = {
@@ -12,8 +10,5 @@ VIEWS = {
 
 def view_class(name: str) -> type[View]:
     """The class of a view by its name."""
-    if name not in VIEWS:
-        raise InputError(f"No view {name!r}; there are {sorted(VIEWS)}.")
-    module, attribute = VIEWS[name].split(":")
-    found: type[View] = getattr(import_module(module), attribute)
+    found: type[View] = look_up("view", VIEWS, name)
     return found

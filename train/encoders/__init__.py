@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from shards.errors import InputError
+from shards.lazy import look_up
 
 if TYPE_CHECKING:
     from train.encoders.encoder import Encoder
@@ -17,10 +16,7 @@ ENCODERS = {
 
 def encoder_class(name: str) -> type[Encoder]:
     """The class of an encoder by its name."""
-    if name not in ENCODERS:
-        raise InputError(f"No encoder {name!r}; there are {sorted(ENCODERS)}.")
-    module, attribute = ENCODERS[name].split(":")
-    found: type[Encoder] = getattr(import_module(module), attribute)
+    found: type[Encoder] = look_up("encoder", ENCODERS, name)
     return found
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from shards.errors import InputError
+from shards.lazy import look_up
 
 if TYPE_CHECKING:
     from train.methods.method import Method
@@ -18,8 +17,5 @@ METHODS = {
 
 def method_class(name: str) -> type[Method]:
     """The class of a method by its name."""
-    if name not in METHODS:
-        raise InputError(f"No method {name!r}; there are {sorted(METHODS)}.")
-    module, attribute = METHODS[name].split(":")
-    found: type[Method] = getattr(import_module(module), attribute)
+    found: type[Method] = look_up("method", METHODS, name)
     return found
