@@ -4,8 +4,9 @@ Short enough for two cores and two minutes, so it is no recipe of a paper. Four 
 sixteen, because the deep network, hardly trained, knows less than the same one untrained.
 BatchNorm ends the projector, without which BYOL settles within a hundred steps on what all clips
 share. Momentum was tried scaled to the run (0.95 to 0.99) and collapsed on some seeds; 0.996, as
-published, over a run of about as many steps as it remembers, did not. The experiments behind this
-stand in scripts/bench/log.md.
+published, over a run of about as many steps as it remembers, did not. Decoding is inline, in
+a thread: the scheduler of Ray Data alone takes most of a core, half of such a machine, and the
+batches are the same. The experiments behind this stand in scripts/bench/log.md.
 """
 
 STEPS = 300
@@ -20,6 +21,8 @@ TRAIN = {
     "--encoder.layers": "1 1 1 1",
     "--encoder.dim": "256",
     "--save-every": "100",
+    "--backend": "inline",
+    "--num-workers": "1",
 }
 
 
