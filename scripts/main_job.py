@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import shlex
 import subprocess
 import sys
@@ -38,7 +39,8 @@ def main() -> int:
     recipe = train_flags(batch_size=batch_size, steps=options.steps)
     flags = ["--index", shards, "--out", run, "--resume", *recipe]
     alone = "--num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no".split()
-    launch = [BIN / "accelerate", "launch", "--quiet", *alone, ROOT / "train/run.py"]
+    threads = ["--num_cpu_threads_per_process", str(os.cpu_count())]  # the launcher's own: 1
+    launch = [BIN / "accelerate", "launch", "--quiet", *alone, *threads, ROOT / "train/run.py"]
     step("pre-train", [*launch, *flags])
     if not label_files(shards):
         return 0
