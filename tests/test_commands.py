@@ -43,7 +43,7 @@ def test_the_main_job_ends_with_a_report_and_the_next_command(job):
     out, said, _ = job
     report = out / "run" / "evaluation" / "report.html"
     assert report.stat().st_size > 10_000
-    for words in ("ingest build-shards", "train/run.py --index", "evaluate", "next:", "One seed"):
+    for words in ("ingest build-shards", "train/run.py --index", "evaluate", "next:", "not judged"):
         assert words in said
     results = json.loads((out / "run" / "evaluation" / "results.json").read_text())
     assert {"register", "bpm"} & set(json.dumps(results).replace('"', " ").split())
@@ -57,10 +57,11 @@ def test_the_main_job_run_again_has_nothing_left_to_train(job):
 
 def test_without_a_folder_it_takes_the_corpus_that_was_rendered_before(tmp_path):
     """A second call, after Ctrl-C say, must not render again nor stumble over what is there."""
-    corpus = [sys.executable, "scripts/demo_corpus", tmp_path / "demo", "--workers", "1"]
-    run(*corpus, "--pieces", "8", "--notes", "8")
+    corpus = [sys.executable, "scripts/demo_corpus", tmp_path / "demo", "--workers", "2"]
+    run(*corpus, "--pieces", "36", "--notes", "8")
     said = run(sys.executable, "scripts/main_job.py", "--out", tmp_path, "--steps", "2")
     assert "── render ──" not in said
+    assert "One seed." in said
     assert "report:" in said
 
 
