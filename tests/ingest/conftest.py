@@ -125,13 +125,3 @@ def small_shards() -> Settings:
 @pytest.fixture(scope="session")
 def make_chord():
     return write_chord
-
-
-@pytest.fixture(scope="session")
-def real_audio() -> Path:
-    """Real music for tests, where there is any."""
-    default = Path(__file__).parents[2].parent / "shared" / "audio"
-    folder = Path(os.environ.get("WHOLETONE_AUDIO", default))
-    if not folder.is_dir():
-        pytest.skip(f"no real audio at {folder}; set WHOLETONE_AUDIO")
-    return folder
