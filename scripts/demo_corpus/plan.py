@@ -29,10 +29,12 @@ BANDS = [
     for band in permutations(INSTRUMENTS, 3)
     if all(player in role for player, role in zip(band, ROLES.values(), strict=True))
 ]
-ARTISTS = (
-    "Ada Quill", "The Lanternists", "Marlow Finch", "Nine Harbours",
-    "Oriel Vance", "Paper Orchard", "Sable & Reed", "Tin Meridian",
-)  # fmt: skip
+# Three pieces each of 120: a test split by artist then has some eight groups to draw from.
+ARTISTS = tuple(
+    f"{forename} {surname}"
+    for forename in ("Ada", "Bram", "Calla", "Dorian", "Edda", "Finch", "Greta", "Hollis")
+    for surname in ("Lanternist", "Marlow", "Orchard", "Quill", "Vance")
+)
 ALBUMS = ("First Light", "Second Wind")
 FIRST_WORDS = (
     "Amber", "Brass", "Cedar", "Distant", "Ember", "Fallow", "Glass", "Hollow",

@@ -255,8 +255,8 @@ def test_every_class_has_groups_enough_and_no_artist_of_its_own() -> None:
     assert set(Counter(p.style for p in pieces).values()) == {20}
     assert set(Counter((p.tonic, p.mode) for p in pieces).values()) == {5}
     assert max(Counter((p.style, p.tonic, p.mode) for p in pieces).values()) == 1
-    assert min(Counter((p.style, p.artist) for p in pieces).values()) >= 1
-    assert len({(p.style, p.artist) for p in pieces}) > 0.9 * len(STYLES) * 8
+    assert set(Counter(p.artist for p in pieces).values()) == {3}
+    assert len({(p.style, p.artist) for p in pieces}) > 0.8 * len(pieces)
     assert len({p.title for p in pieces}) == 120
 
 
@@ -265,7 +265,8 @@ def test_no_class_tells_the_tempo(planned: list[Rendering]) -> None:
     for label in ("style", "mode", "artist"):
         values = np.array([getattr(r.piece, label) for r in planned])
         means = np.array([tempo[values == value].mean() for value in values])
-        assert means.var() / tempo.var() < 0.15
+        by_chance = len(set(values)) / len({r.piece.number for r in planned})
+        assert means.var() / tempo.var() < 0.05 + by_chance
 
 
 def test_single_notes_spread_over_pitches_and_instruments() -> None:
