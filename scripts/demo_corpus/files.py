@@ -16,8 +16,9 @@ from scripts.demo_corpus.plan import Container, Rendering, SingleNote
 from scripts.demo_corpus.theory import key_name
 
 TARGET_S = 19.0
+# Artist and album stand in the files' tags: they group the splits, no sound tells them.
 COLUMNS = (
-    "path", "title", "artist", "album", "style", "key", "tempo", "instruments",
+    "path", "title", "style", "key", "tempo", "instruments",
     "instrument", "pitch", "cover_group", "events_file",
 )  # fmt: skip
 BLOCK = 65536  # libsndfile's Vorbis encoder keeps a whole call on its stack
@@ -60,7 +61,7 @@ def write_rendering(out: Path, rendering: Rendering) -> Row:
     write_events(out / events_file, events)
     return {
         "path": path.as_posix(),
-        **tags,
+        "title": rendering.title,
         "style": piece.style,
         "key": key_name(rendering.tonic, piece.mode),
         "tempo": f"{rendering.tempo_bpm:.2f}",
