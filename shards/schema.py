@@ -34,6 +34,8 @@ INDEX_SCHEMA = pa.schema(
         ("peak_db", pa.float32()),  # of full scale
         ("rms_db", pa.float32()),
         ("silence_ratio", pa.float32()),  # share of 100 ms blocks below -60 dB of full scale
+        ("clipped_ratio", pa.float32()),  # share of the source's samples at or beyond full scale
+        ("truncated", pa.bool_()),  # the source ends before its container says it does
         ("licence", pa.string()),
     ]
 )
