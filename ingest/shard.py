@@ -129,8 +129,7 @@ def _facts(track: Decoded, settings: Settings) -> dict[str, Any]:
         "channels": 1,
         "duration_s": facts["frames"] / settings.sample_rate,
         "silence_ratio": float(facts["silence_ratio"]),
-        "clipped_ratio": float(facts.get("clipped_ratio", 0.0)),
-        "truncated": facts.get("truncated", False),
+        "clipped_ratio": float(facts["clipped_ratio"]),
         "licence": settings.licence,
     }
 
