@@ -1,0 +1,233 @@
+"""Builds under hard circumstances, by the dozen: the client of `trial_server`."""
+
+import atexit
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from shards.files import sha256_file
+from tests.ingest.faults import Fault
+
+ROOT = Path(__file__).resolve().parents[2]
+KILLED = -9
+REJECTS = 3
+"""Exit code of every whole build here: the corpus holds two bad files."""
+
+Tree = dict[str, tuple[str, str]]
+"""Relative path → mode and hash."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a trial ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+    events: list[str]
+    folder: Path
+    seconds: float
+
+
+class Trials:
+    """Starts builds in forks of a warm process, or with the real command, and tells how they end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._number = itertools.count()
+        self._started: dict[int, tuple[Path, float]] = {}
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "tests.ingest.trial_server", str(theirs.fileno())]
+            path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+            env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+            self._process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], cwd=ROOT, env=env, stdin=subprocess.DEVNULL
+            )
+        self._lines = self._channel.makefile("rb")
+
+    def close(self) -> None:
+        """End the server."""
+        self._lines.close()
+        self._channel.close()
+        self._process.wait()
+
+    def fresh(self, name: str) -> Path:
+        """A folder that nobody has used."""
+        path = self._folder / f"{next(self._number):04d}-{name}"
+        path.mkdir()
+        return path
+
+    def build(self, audio: Path | str, out: Path | str, *options: str, **how) -> Ended:
+        """A whole build and its end."""
+        return self.wait(self.start(audio, out, *options, **how))
+
+    def start(
+        self,
+        audio: Path | str,
+        out: Path | str,
+        *options: str,
+        num_workers: int = 1,
+        fault: Fault | None = None,
+        environment: dict[str, str] | None = None,
+        cwd: Path = ROOT,
+        umask: int = 0o022,
+        command: bool = False,
+        unprivileged: bool = False,
+        max_file_bytes: int = 0,
+        tmpfs_kib: int = 0,
+        record: Path | None = None,
+        reverse_listings: bool = False,
+    ) -> int:
+        """Process number of a build; `command` runs `python -m ingest` from its first import."""
+        folder = self.fresh("trial")
+        args = ["build-shards", str(audio), "--out", str(out), "--shard-mib", "0.02"]
+        args += ["--num-workers", str(num_workers), *options]
+        fault = fault or (Fault() if record else None)
+        pid = self._ask(
+            do="start",
+            args=args,
+            folder=str(folder),
+            watched=[str(cwd / audio), str(cwd / out)],
+            fault=None if fault is None else asdict(fault),
+            environment=environment or {},
+            cwd=str(cwd),
+            umask=umask,
+            command=command,
+            unprivileged=unprivileged,
+            max_file_bytes=max_file_bytes,
+            tmpfs_kib=tmpfs_kib,
+            record=str(record or ""),
+            reverse_listings=reverse_listings,
+        )
+        self._started[pid] = folder, time.monotonic()
+        return pid
+
+    def folder(self, pid: int) -> Path:
+        """Where a trial's output, its journal of events and its copies lie."""
+        return self._started[pid][0]
+
+    def wait(self, *pids: int, timeout_s: float = 60.0) -> Ended:
+        """The first of these trials that ends."""
+        pid, ended = self.wait_any(*pids, timeout_s=timeout_s)
+        return ended
+
+    def wait_any(self, *pids: int, timeout_s: float = 60.0) -> tuple[int, Ended]:
+        """The same with its number."""
+        found = self._ask(do="wait", pids=pids, timeout_s=timeout_s)
+        assert found is not None, f"no end of {pids} within {timeout_s} s"
+        pid, code = found
+        folder, start_s = self._started.pop(pid)
+        events = folder / "events"
+        return pid, Ended(
+            code=code,
+            stdout=(folder / "stdout").read_text(),
+            stderr=(folder / "stderr").read_text(),
+            events=events.read_text().splitlines() if events.exists() else [],
+            folder=folder,
+            seconds=time.monotonic() - start_s,
+        )
+
+    def kill(self, pid: int, *, everyone: bool) -> None:
+        """End a build, or it and its decoders."""
+        self._ask(do="kill", pid=pid, everyone=everyone)
+
+    def settle(self, timeout_s: float) -> bool:
+        """Whether every process of every trial ends within the time."""
+        return self._ask(do="settle", timeout_s=timeout_s)
+
+    def _ask(self, **request):
+        self._channel.sendall(json.dumps(request).encode() + b"\n")
+        return json.loads(self._lines.readline())
+
+
+@cache
+def trials() -> Trials:
+    """One server for all test files; what its builds leave goes with it."""
+    scratch = tempfile.TemporaryDirectory(prefix="wholetone-trials-")
+    atexit.register(scratch.cleanup)
+    server = Trials(Path(scratch.name))
+    atexit.register(server.close)
+    return server
+
+
+@cache
+def music() -> Path:
+    """Ten short tracks in four formats, a damaged one and a text that is named like one."""
+    folder = trials().fresh("music")
+    write_tracks(folder, 10)
+    damaged = bytearray((folder / "1.flac").read_bytes())
+    damaged[len(damaged) // 2 :] = bytes(len(damaged) // 2)
+    (folder / "damaged.flac").write_bytes(damaged)
+    (folder / "text.mp3").write_text("no music\n" * 40)
+    return folder
+
+
+def write_tracks(folder: Path, count: int) -> None:
+    """Noisy tones of 0.3 s and more: wav, flac, ogg and mp3 take turns."""
+    rng = np.random.default_rng(0)
+    forms = ("wav", "flac", "ogg", "mp3")
+    for number in range(count):
+        rate_hz = (16_000, 44_100)[number % 2]
+        t = np.arange(int(rate_hz * (0.3 + number / 100))) / rate_hz
+        tone = 0.3 * np.sin(2 * np.pi * 220 * (1 + number / 12) * t)
+        soundfile.write(
+            folder / f"{number}.{forms[number % 4]}",
+            tone + 0.05 * rng.standard_normal(len(t)),
+            rate_hz,
+        )
+
+
+@cache
+def undisturbed() -> Path:
+    """The archive that every other build must equal."""
+    out = trials().fresh("undisturbed") / "out"
+    ended = trials().build(music(), out)
+    assert ended.code == REJECTS, ended.stderr
+    return out
+
+
+def tree(folder: Path) -> Tree:
+    """Mode and hash of every file but the lock."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {
+        str(path.relative_to(folder)): (oct(path.stat().st_mode & 0o777), sha256_file(path))
+        for path in files
+    }
+
+
+def wanted() -> Tree:
+    """The tree of the undisturbed archive."""
+    return tree(undisturbed())
+
+
+def assert_nothing_wrong_has_a_final_name(out: Path) -> None:
+    """What an interrupted build left is right or temporary; a manifest stands for all of it."""
+    there = tree(out)
+    final = {name: file for name, file in there.items() if not Path(name).name.startswith(".tmp-")}
+    assert final.items() <= wanted().items(), f"wrong: {sorted(final.items() - wanted().items())}"
+    if "manifest.json" in final:
+        assert final == wanted()
+
+
+def assert_ends_well(out: Path) -> None:
+    """Run again without a fault, the build ends with the bytes of an undisturbed one."""
+    ended = trials().build(music(), out)
+    assert ended.code == REJECTS, ended.stderr
+    assert tree(out) == wanted()
+
+
+def spread(count: int, total: int) -> list[int]:
+    """`count` numbers of 1 to `total`, evenly, the first and the last among them."""
+    return sorted({1 + round(i * (total - 1) / max(1, count - 1)) for i in range(count)})
