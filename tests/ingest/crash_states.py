@@ -33,10 +33,11 @@ class Disk:
 
 
 class Recorder:
-    """Watches a folder while a build works in it and lists the states that a crash could leave."""
+    """Watches a folder while a build works in it and lists what a crash could leave."""
 
     def __init__(self, root: Path) -> None:
-        self.states: list[State] = []
+        self.during: list[State] = []
+        self.after: list[State] = []
         self._root = root
         self._seen: set[str] = set()
         self._safe = look(root)
@@ -49,7 +50,7 @@ class Recorder:
         for state in possible(self._safe, now, top):
             if (name := fingerprint(state)) not in self._seen:
                 self._seen.add(name)
-                self.states.append(state)
+                self.during.append(state)
         if operation == "fsync" and fd is not None:
             inode = os.fstat(fd).st_ino
             if inode in now.names:
@@ -57,7 +58,7 @@ class Recorder:
             elif inode in now.files:
                 self._safe.files[inode] = now.files[inode]
         if operation == "end":
-            self.states = [*self.states, *possible(self._safe, now, top)]
+            self.after = possible(self._safe, now, top)
 
     def _forget(self, now: Disk) -> None:
         """Drop inodes that no name leads to: their numbers are given to new files."""

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 OPERATIONS = {
@@ -30,15 +30,18 @@ ERRORS = ("ENOSPC", "EIO", "EACCES")
 
 @dataclass(frozen=True)
 class Fault:
-    """At event number `at` (from 1; 0 for none): kill, kill-all, hold, edit, or an error's name."""
+    """At event number `at` (from 1; 0 for none): kill, kill-all, hold, or an error's name."""
 
     at: int = 0
     act: str = ""
     no_unnamed_files: bool = False
     """Refuse O_TMPFILE, as network file systems do."""
 
+    edit_at: str = ""
+    """Change sources before the first event whose operation and path begin so."""
+
     edits: tuple[tuple[str, str], ...] = ()
-    """(unlink | append | rewrite | current, path) for the act "edit"."""
+    """(unlink | append | rewrite, path); no path: the source that was opened last."""
 
 
 class Wire:
@@ -102,24 +105,25 @@ class Wire:
         os.write(self._journal, f"{operation} {path!r}\n".encode())
         if self.witness:
             self.witness(operation, fd)
+        if self._fault.edit_at and f"{operation} {path}".startswith(self._fault.edit_at):
+            for how, target in self._fault.edits:
+                edit(how, target or self._source)
+            self._fault = replace(self._fault, edit_at="")
         if self._count == self._fault.at:
-            self._act(operation, path)
+            self._act(path)
         if operation == "open unnamed":
             if self._fault.no_unnamed_files:
                 raise OSError(errno.EOPNOTSUPP, "Operation not supported")
         elif operation == "open":
             self._source = path
 
-    def _act(self, operation: str, path: str) -> None:
+    def _act(self, path: str) -> None:
         act = self._fault.act
         if act.startswith("kill"):
             die(with_children=act == "kill-all")
-        if act == "hold":
+        elif act == "hold":
             while not self._go.exists():
                 time.sleep(0.005)
-        elif act == "edit":
-            for how, target in self._fault.edits:
-                edit(how, self._source if how == "current" else target)
         else:
             number = getattr(errno, act)
             raise OSError(number, os.strerror(number), path)

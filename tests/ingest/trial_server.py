@@ -160,7 +160,7 @@ def run_trial(
     code = ingest.cli.main(args)
     if recorder:
         wire.event("end", record)
-        Path(folder, "states").write_bytes(pickle.dumps(recorder.states))
+        Path(folder, "states").write_bytes(pickle.dumps((recorder.during, recorder.after)))
     return code
 
 

@@ -4,6 +4,7 @@ import atexit
 import itertools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -207,25 +208,76 @@ def tree(folder: Path) -> Tree:
     }
 
 
-def wanted() -> Tree:
-    """The tree of the undisturbed archive."""
-    return tree(undisturbed())
+@dataclass(frozen=True)
+class Case:
+    """A build: what lies in the output folder before it, and what must lie there when it ended."""
+
+    audio: Path
+    before: Path | None
+    after: Tree
+
+    def begin(self) -> Path:
+        """An output folder as the build finds it."""
+        out = trials().fresh("case") / "out"
+        if self.before:
+            shutil.copytree(self.before, out)
+        return out
+
+    def build(self, out: Path, **how) -> Ended:
+        """The build, under whatever circumstances."""
+        return trials().build(self.audio, out, **how)
+
+    def check_interrupted(self, out: Path) -> None:
+        """What an interrupted build left is right or temporary; a manifest stands for all of it."""
+        there = final(tree(out))
+        before = tree(self.before) if self.before else {}
+        wrong = there.items() - self.after.items() - before.items()
+        assert not wrong, f"wrong bytes under a final name: {sorted(wrong)}"
+        assert there.keys() >= before.keys(), "what was packed before is gone"
+        if there.get("manifest.json") == self.after["manifest.json"]:
+            assert there == self.after
+
+    def check_goes_on(self, out: Path) -> Ended:
+        """Run again without a fault, the build ends with the bytes of an undisturbed one."""
+        ended = self.build(out)
+        assert ended.code == REJECTS, ended.stderr
+        assert differences(tree(out), self.after) == []
+        return ended
 
 
-def assert_nothing_wrong_has_a_final_name(out: Path) -> None:
-    """What an interrupted build left is right or temporary; a manifest stands for all of it."""
-    there = tree(out)
-    final = {name: file for name, file in there.items() if not Path(name).name.startswith(".tmp-")}
-    assert final.items() <= wanted().items(), f"wrong: {sorted(final.items() - wanted().items())}"
-    if "manifest.json" in final:
-        assert final == wanted()
+def final(files: Tree) -> Tree:
+    """Without what is temporary."""
+    return {name: file for name, file in files.items() if not Path(name).name.startswith(".tmp-")}
 
 
-def assert_ends_well(out: Path) -> None:
-    """Run again without a fault, the build ends with the bytes of an undisturbed one."""
-    ended = trials().build(music(), out)
-    assert ended.code == REJECTS, ended.stderr
-    assert tree(out) == wanted()
+def differences(found: Tree, wanted: Tree) -> list[str]:
+    """Names of files that only one has or that differ, with what is wrong."""
+    names = sorted(found.keys() | wanted.keys())
+    return [
+        f"{name}: {found.get(name)}, want {wanted.get(name)}"
+        for name in names
+        if found.get(name) != wanted.get(name)
+    ]
+
+
+@cache
+def first_build() -> Case:
+    """The corpus into a new folder."""
+    return Case(music(), None, tree(undisturbed()))
+
+
+@cache
+def growth() -> Case:
+    """Half of the corpus is packed, then all of it is there."""
+    half = trials().fresh("half")
+    for path in sorted(music().iterdir())[::2]:
+        shutil.copy2(path, half)
+    before = trials().fresh("grown") / "out"
+    assert trials().build(half, before).code in (0, REJECTS)
+    after = trials().fresh("grown") / "out"
+    shutil.copytree(before, after)
+    assert trials().build(music(), after).code == REJECTS
+    return Case(music(), before, tree(after))
 
 
 def spread(count: int, total: int) -> list[int]:
