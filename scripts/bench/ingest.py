@@ -24,7 +24,8 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[0] = str(ROOT)  # not this folder, whose ingest.py would hide the package
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)  # not this folder, whose ingest.py would hide the package
 
 import soundfile  # noqa: E402
 
