@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -21,21 +22,14 @@ import soundfile
 import soxr
 
 from ingest.measure import Measure
+from ingest.payload import MAX_BYTES, Sink, TooLarge, to_int16, write
 from ingest.settings import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, Settings
 from ingest.tags import read_tags
 
 BLOCK_VALUES = 1 << 19
 HASH_BYTES = 1 << 24
-FLAC_LEVEL = 0.0
-"""Of 0 to 1: level 0 decodes 10 % faster than libsndfile's default and is 2 to 8 % larger."""
-
 UNSUPPORTED = frozenset({1, 3, 4})
 """libsndfile's errors for formats and encodings it does not read (sndfile.h, SF_ERR_*)."""
-
-PAYLOAD: dict[str, dict[str, Any]] = {
-    "flac": {"format": "FLAC", "subtype": "PCM_16", "compression_level": FLAC_LEVEL},
-    "wav": {"format": "WAV", "subtype": "PCM_16"},
-}
 
 
 class Rejection(Exception):
@@ -54,41 +48,25 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-class Sink:
-    """The file that takes the payload; remembers a full disk, which libsndfile would swallow."""
+@dataclass(frozen=True)
+class Packed:
+    """What is known of a track besides its payload.
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self.error: OSError | None = None
+    Args:
+        facts: Of the samples, the tags and the source: columns of the index.
+        seek: Where in the payload each second begins (see `Sink.seek_table`).
+        fingerprint: Of the music, hexadecimal; "" for none.
+    """
 
-    def write(self, data: bytes) -> int:
-        """Bytes written: all, or 0 after an error."""
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._fd, view) :]
-        except OSError as error:
-            self.error = error
-            return 0
-        return len(data)
-
-    def read(self, size: int) -> bytes:
-        """For libsndfile, which asks for it."""
-        return os.read(self._fd, size)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """New position."""
-        return os.lseek(self._fd, offset, whence)
-
-    def tell(self) -> int:
-        """Position."""
-        return os.lseek(self._fd, 0, os.SEEK_CUR)
+    facts: dict[str, Any]
+    seek: list[int]
+    fingerprint: str = ""
 
 
 def pack(
     source: BinaryIO, sink: Sink, *, name: str, settings: Settings, beat: Callable[[], None]
-) -> dict[str, Any]:
-    """Write the payload of an open file and return its facts; `beat` is called while at work."""
+) -> Packed:
+    """Write the payload of an open file and say what it is; `beat` is called while at work."""
     source_sha256 = _hash(source, beat)
     source.seek(0)
     tags = read_tags(source, name)
@@ -97,16 +75,18 @@ def pack(
     try:
         with SequentialFile(source.fileno(), closefd=False) as sound:
             _check(sound)
-            _write(_samples(sound, settings), sink, settings, measure, beat)
+            blocks = _measured(_samples(sound, settings), measure, beat)
+            write(blocks, sink, codec=settings.codec, sample_rate=settings.sample_rate)
             origin = {"source_rate": sound.samplerate, "source_channels": sound.channels}
+    except TooLarge:
+        message = f"needs more than {MAX_BYTES} bytes as {settings.codec}"
+        raise Rejection("limit", "too_large", message) from None
     except soundfile.LibsndfileError as error:
-        if sink.error:
-            raise sink.error from error
         code = "unsupported" if error.code in UNSUPPORTED else "corrupt"
         raise Rejection("decode", code, f"does not decode: {_reason(error)}") from error
-    facts = measure.facts()
     _check_length(measure.frames, settings)
-    return {**facts, **tags, **origin, "source_sha256": source_sha256}
+    facts = {**measure.facts(), **tags, **origin, "source_sha256": source_sha256}
+    return Packed(facts, sink.seek_table(measure.frames, settings.sample_rate))
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
@@ -171,28 +151,12 @@ def _mono(sound: soundfile.SoundFile, max_seconds: float) -> Iterator[np.ndarray
         yield mono
 
 
-def _write(
-    blocks: Iterator[np.ndarray],
-    sink: Sink,
-    settings: Settings,
-    measure: Measure,
-    beat: Callable[[], None],
-) -> None:
-    """Encode and measure every block."""
-    form = {"samplerate": settings.sample_rate, "channels": 1, **PAYLOAD[settings.codec]}
-    with soundfile.SoundFile(sink, "w", **form) as payload:
-        for block in blocks:
-            samples = to_int16(block)
-            payload.write(samples)
-            measure.add(samples)
-            beat()
-            if sink.error:
-                break
-    if sink.error:
-        raise sink.error
-
-
-def to_int16(samples: np.ndarray) -> np.ndarray:
-    """Samples in [-1, 1] as int16, rounded half up and clipped."""
-    scaled = np.floor(samples.astype(np.float64) * 32_768 + 0.5)
-    return np.clip(scaled, -32_768, 32_767).astype(np.int16)
+def _measured(
+    blocks: Iterator[np.ndarray], measure: Measure, beat: Callable[[], None]
+) -> Iterator[np.ndarray]:
+    """The blocks as int16 [n], each measured; whatever else looks at every sample looks here."""
+    for block in blocks:
+        samples = to_int16(block)
+        measure.add(samples)
+        yield samples
+        beat()

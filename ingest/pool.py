@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from ingest.process import COMMAND, STALL_S, Worker
 from ingest.scan import Rejected, Source, shown_path
 from ingest.settings import Settings
@@ -27,12 +29,19 @@ _READ_ONLY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass
 class Decoded:
-    """A track's facts, and its payload in a file without a name."""
+    """A track's facts, and its payload in a file without a name.
+
+    Args:
+        seek: Where in the payload each second begins, uint32 [seconds], empty for a WAV.
+        fingerprint: Of the music, b"" for none.
+    """
 
     source: Source
     facts: dict[str, Any]
     payload: IO[bytes]
     seconds: float
+    seek: np.ndarray
+    fingerprint: bytes
 
 
 Outcome = Decoded | Rejected
@@ -112,11 +121,27 @@ class Pool:
                 self._idle.put(worker)
             if "facts" in answer:
                 stack.pop_all()  # whoever writes the shard closes the payload
-                seconds = answer["facts"]["frames"] / self._rate_hz
-                return Decoded(source, answer["facts"], payload, seconds)
+                return self._decoded(source, payload, **answer)
         if "failed" in answer:
             return _failed(source, **answer["failed"])
         return _reject(source, **answer["rejected"])
+
+    def _decoded(
+        self,
+        source: Source,
+        payload: IO[bytes],
+        facts: dict[str, Any],
+        seek: list[int],
+        fingerprint: str,
+    ) -> Decoded:
+        return Decoded(
+            source,
+            facts,
+            payload,
+            seconds=facts["frames"] / self._rate_hz,
+            seek=np.array(seek, np.uint32),
+            fingerprint=bytes.fromhex(fingerprint),
+        )
 
 
 def _is_still(fd: int, source: Source) -> bool:

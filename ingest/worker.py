@@ -15,9 +15,11 @@ import resource
 import signal
 import socket
 import sys
+from dataclasses import asdict
 from typing import Any
 
-from ingest.decode import Rejection, Sink, pack
+from ingest.decode import Rejection, pack
+from ingest.payload import Sink
 from ingest.settings import Settings
 
 MEMORY_BYTES = 4 << 30
@@ -55,7 +57,7 @@ def answer(request: dict[str, Any], source: int, sink: int, channel: socket.sock
     payload = Sink(sink)
     try:
         with open(source, "rb", closefd=False) as file:
-            facts = pack(
+            packed = pack(
                 file,
                 payload,
                 name=request["name"],
@@ -71,7 +73,7 @@ def answer(request: dict[str, Any], source: int, sink: int, channel: socket.sock
     except OSError as error:
         where = "sink" if payload.error else "source"
         return {"failed": {"where": where, "errno": error.errno, "message": error.strerror}}
-    return {"facts": facts}
+    return asdict(packed)
 
 
 def _say(channel: socket.socket, message: Any) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from shards.errors import InputError
 from shards.files import read_json, read_parquet, shown
-from shards.schema import FORMAT, INDEX, INDEX_SCHEMA, MANIFEST
+from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,17 @@ class Index:
         path = Path(path)
         manifest = read_manifest(path)
         check_shards(path, manifest)
-        table = read_parquet(path / INDEX)
+        file = path / manifest["generations"][-1]["index"]
+        table = read_parquet(file)
         if table.schema != INDEX_SCHEMA:
             raise InputError(
-                f"{shown(path / INDEX)} does not have the columns of format {FORMAT}. "
+                f"{shown(file)} does not have the columns of format {FORMAT}. "
                 "Pack the audio again with `ingest build-shards`."
             )
         index = cls(path, manifest, table)
         if index.manifest["fingerprint"] != fingerprint(table):
             raise InputError(
-                f"{shown(path / INDEX)} does not belong to {MANIFEST}: the fingerprints differ. "
+                f"{shown(file)} does not belong to {MANIFEST}: the fingerprints differ. "
                 "Run `ingest build-shards` again to finish or repair the archive."
             )
         return index

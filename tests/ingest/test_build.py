@@ -158,7 +158,7 @@ def test_members_stand_side_by_side_and_their_json_has_constant_types(built):
                 values = json.load(tar.extractfile(facts))
                 types.add(tuple((name, type(value)) for name, value in sorted(values.items())))
     assert len(types) == 1
-    assert {kind for _, kind in types.pop()} == {str, int, float}
+    assert {kind for _, kind in types.pop()} == {str, int, float, bool}
 
 
 def test_soundfile_reads_a_payload_as_it_lies_in_the_tar(built):

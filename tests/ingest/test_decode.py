@@ -9,8 +9,9 @@ import pytest
 import soundfile
 import soxr
 
-from ingest.decode import Rejection, Sink, pack, to_int16
+from ingest.decode import Rejection, pack
 from ingest.measure import FLOOR_DB, Measure
+from ingest.payload import Sink, to_int16
 from ingest.settings import Settings
 
 
@@ -18,13 +19,13 @@ def decode(path, settings: Settings | None = None):
     """Facts and samples of a file, packed in this process."""
     settings = settings or Settings(min_seconds=0)
     with open(path, "rb") as source, tempfile.TemporaryFile() as payload:
-        facts = pack(
+        packed = pack(
             source, Sink(payload.fileno()), name=path.name, settings=settings, beat=lambda: None
         )
         payload.seek(0)
         samples, rate_hz = soundfile.read(io.BytesIO(payload.read()), dtype="int16")
     assert rate_hz == settings.sample_rate
-    return facts, samples
+    return packed.facts, samples
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "opus", "mp3", "aiff"])
@@ -89,8 +90,9 @@ def test_limits_of_length_hold_for_what_is_decoded(settings, code, tmp_path, mak
     assert rejection.value.args[:2] == ("limit", code)
 
 
-def test_a_full_disk_is_no_fault_of_the_track(tmp_path, make_chord):
-    make_chord(tmp_path / "a.wav", 0)
+@pytest.mark.parametrize("seconds", [1.0, 60.0], ids=["on closing", "on the way"])
+def test_a_full_disk_is_no_fault_of_the_track(seconds, tmp_path, make_chord):
+    make_chord(tmp_path / "a.wav", 0, seconds=seconds)
     with open(tmp_path / "a.wav", "rb") as source, open("/dev/full", "r+b", buffering=0) as full:
         sink = Sink(full.fileno())
         with pytest.raises(OSError, match="No space left"):
