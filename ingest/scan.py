@@ -139,7 +139,7 @@ def _look_at(
     if kind in READABLE:
         found.sources.append(Source(relative, status.st_size, status.st_mtime_ns, kind))
     elif claims:
-        found.rejected.append(_not_packed(relative, status.st_size, kind))
+        found.rejected.append(not_packed(relative, status.st_size, kind))
     else:
         found.others += 1
 
@@ -165,7 +165,7 @@ def _count_irregular(relative: bytes, entry: os.DirEntry[bytes], claims: bool, f
     found.rejected.append(_rejected(relative, "not_a_file", message))
 
 
-def _not_packed(relative: bytes, size: int, kind: str) -> Rejected:
+def not_packed(relative: bytes, size: int, kind: str) -> Rejected:
     """Why a file that claims to be audio is left out."""
     if size == 0:
         code, message = "empty", "has no bytes"

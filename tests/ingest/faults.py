@@ -87,7 +87,7 @@ class Wire:
         watched = isinstance(file, os.PathLike) and os.fsencode(file).startswith(self._folders)
         if watched and mode == "w+b":
             return io.BufferedRandom(CountedFile(self, file))
-        return io.open(file, mode, *args, **kwargs)
+        return open(file, mode, *args, **kwargs)
 
     def event(self, operation: str, path: str, fd: int | None = None) -> None:
         """One more event, before it happens."""
