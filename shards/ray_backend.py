@@ -108,14 +108,18 @@ def run_tasks(
 ) -> Iterator[Result]:
     """Run tasks on the cluster at `address` ("local" starts one here); results as they come.
 
+    A process that is connected already stays so and uses its own.
+
     A task that takes its process down is tried again `MAX_RETRIES` times; an error it raises is
     raised here.
     """
     import ray
     from ray.exceptions import RayError, RayTaskError
 
-    _prepare_environment()
-    _init(address=address, **({"include_dashboard": False} if address == "local" else {}))
+    ours = not is_connected()
+    if ours:
+        _prepare_environment()
+        _init(address=address, **({"include_dashboard": False} if address == "local" else {}))
     run: Any = ray.remote(num_cpus=num_cpus, max_retries=MAX_RETRIES)(_call)
     waiting = {run.remote(task): name for name, task in tasks.items()}
     try:
@@ -129,7 +133,8 @@ def run_tasks(
             except RayError as error:
                 raise RuntimeError(f"{name}: the cluster gave it up: {error}") from error
     finally:
-        disconnect()
+        if ours:
+            disconnect()
 
 
 def _call(task: Callable[[], Result]) -> Result:
