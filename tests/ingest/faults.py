@@ -41,7 +41,7 @@ class Fault:
     """Change sources before the first event whose operation and path begin so."""
 
     edits: tuple[tuple[str, str], ...] = ()
-    """(unlink | append | rewrite, path); no path: the source that was opened last."""
+    """(unlink | append | rewrite, path); no path: what was opened last in the first folder."""
 
 
 class Wire:
@@ -114,7 +114,7 @@ class Wire:
         if operation == "open unnamed":
             if self._fault.no_unnamed_files:
                 raise OSError(errno.EOPNOTSUPP, "Operation not supported")
-        elif operation == "open":
+        elif operation == "open" and os.fsencode(path).startswith(self._folders[0]):
             self._source = path
 
     def _act(self, path: str) -> None:
