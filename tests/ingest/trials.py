@@ -225,6 +225,16 @@ class Case:
         """What lies in the folder when all is done."""
         return tree(self.whole)
 
+    @cached_property
+    def events(self) -> list[str]:
+        """File operations of an undisturbed build, in order."""
+        return self.build(self.begin(), fault=Fault()).events
+
+    def number_of(self, event: str, *, after: int = 0) -> int:
+        """Of the first event that begins so, counted from 1."""
+        numbered = enumerate(self.events, start=1)
+        return next(n for n, e in numbered if n > after and e.startswith(event))
+
     def begin(self) -> Path:
         """An output folder as the build finds it."""
         out = trials().fresh("case") / "out"
@@ -250,7 +260,7 @@ class Case:
         """Run again without a fault, the build ends with the bytes of an undisturbed one."""
         ended = self.build(out)
         assert ended.code == REJECTS, ended.stderr
-        assert differences(tree(out), self.after) == []
+        assert_same(tree(out), self.after)
         return ended
 
 
@@ -267,6 +277,12 @@ def differences(found: Tree, wanted: Tree) -> list[str]:
         for name in names
         if found.get(name) != wanted.get(name)
     ]
+
+
+def assert_same(found: Tree, wanted: Tree) -> None:
+    """Two trees are equal, or what differs is said."""
+    wrong = differences(found, wanted)
+    assert not wrong, "\n".join(wrong)
 
 
 @cache
