@@ -25,6 +25,9 @@ OPERATIONS = {
     "os.chmod": "chmod",
     "os.truncate": "truncate",
 }
+NAMELESS = ("write", "fsync", "chmod")
+"""Operations on open files: their errors bear no file name."""
+
 ERRORS = ("ENOSPC", "EIO", "EACCES")
 
 
@@ -41,7 +44,7 @@ class Fault:
     """Change sources before the first event whose operation and path begin so."""
 
     edits: tuple[tuple[str, str], ...] = ()
-    """(unlink | append | rewrite, path); no path: the source that was opened last."""
+    """(unlink | append | rewrite, path); no path: what was opened last in the first folder."""
 
 
 class Wire:
@@ -110,14 +113,14 @@ class Wire:
                 edit(how, target or self._source)
             self._fault = replace(self._fault, edit_at="")
         if self._count == self._fault.at:
-            self._act(path)
+            self._act(operation, path)
         if operation == "open unnamed":
             if self._fault.no_unnamed_files:
                 raise OSError(errno.EOPNOTSUPP, "Operation not supported")
-        elif operation == "open":
+        elif operation == "open" and os.fsencode(path).startswith(self._folders[0]):
             self._source = path
 
-    def _act(self, path: str) -> None:
+    def _act(self, operation: str, path: str) -> None:
         act = self._fault.act
         if act.startswith("kill"):
             die(with_children=act == "kill-all")
@@ -126,7 +129,8 @@ class Wire:
                 time.sleep(0.005)
         else:
             number = getattr(errno, act)
-            raise OSError(number, os.strerror(number), path)
+            named = [] if operation in NAMELESS else [path]
+            raise OSError(number, os.strerror(number), *named)
 
 
 class CountedFile(io.FileIO):
