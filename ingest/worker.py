@@ -1,14 +1,17 @@
 """The process that meets untrusted audio: it takes one file at a time and may die of it.
 
 It starts with a socket and its parent's process number. A request is a line of JSON that brings two
-open files, the source and the payload's; answers are lines of JSON. It opens nothing by name, its
-standard output and error go where the parent looks only after a crash, and it ends with its parent.
+open files, the source and the payload's; answers are lines of JSON. It opens nothing by name and,
+where the kernel lets it, cannot (see `sandbox`). Its standard output and error go where the parent
+looks only after a crash, and it ends with its parent.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
+import io
 import json
 import os
 import resource
@@ -18,20 +21,30 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+import soundfile
+
 from ingest.decode import pack
-from ingest.payload import Sink
+from ingest.payload import MAX_BYTES, Sink
 from ingest.rejection import Rejection
+from ingest.sandbox import level, lock_down
 from ingest.settings import Settings
 
-MEMORY_BYTES = 4 << 30
+MEMORY_BYTES = 2 << 30
+"""Of addresses; 0.2 GiB are taken before the first file."""
+
+MAX_FILES = 64
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main() -> None:
     """Serve the socket whose number is the first argument until it closes."""
-    limit_process(parent=int(sys.argv[2]))
+    parent = int(sys.argv[2])
+    limit_process(parent=parent)
+    warm_up()
+    denied = lock_down(parent)
     with socket.socket(fileno=int(sys.argv[1])) as channel:
-        _say(channel, {"ready": True})
+        _say(channel, {"ready": True, "sandbox": level(denied), "denied": denied})
         while request := _listen(channel):
             line, (source, sink) = request
             try:
@@ -42,14 +55,38 @@ def main() -> None:
 
 
 def limit_process(*, parent: int) -> None:
-    """Bound memory, dump no core, and die with the parent."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):  # macOS refuses to bound memory
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    """Bound memory, files and what is written, dump no core, and die with the parent."""
+    limits = {"CORE": 0, "NOFILE": MAX_FILES, "FSIZE": MAX_BYTES + 1, "AS": MEMORY_BYTES}
+    for name, value in limits.items():
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses to bound memory
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before we asked
             sys.exit(1)
+
+
+def warm_up() -> None:
+    """Use once what loads files when it is first used: later nothing can be loaded."""
+    for encoding in ("latin-1", "utf-8", "utf-16-le", "utf-16-be"):
+        codecs.lookup(encoding)
+    if sys.platform == "linux":  # where there is a sandbox
+        second = np.zeros((8_000, 2), np.float32)
+        for form in ("WAV", "FLAC", "OGG", "MP3", "AIFF"):
+            file = io.BytesIO()
+            soundfile.write(file, second, 8_000, format=form)
+            _pack_in_memory(file.getvalue())
+
+
+def _pack_in_memory(data: bytes) -> None:
+    with (
+        open(os.memfd_create("source"), "w+b") as source,
+        open(os.memfd_create("payload"), "w+b") as payload,
+    ):
+        source.write(data)
+        source.seek(0)
+        sink = Sink(payload.fileno())
+        pack(source, sink, name="", settings=Settings(), beat=lambda: None)
 
 
 def answer(request: dict[str, Any], source: int, sink: int, channel: socket.socket) -> Any:
