@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from ingest.plan import Plan
+from ingest.sniff import is_installed
 from shards.files import json_bytes, publish, sha256_file, write_parquet
 from shards.index import fingerprint
 from shards.schema import (
@@ -30,7 +31,7 @@ def created_by() -> dict[str, str]:
     """Versions that an archive's bytes can depend on."""
     import soundfile
 
-    versions = {name: version(name) for name in PACKAGES}
+    versions = {name: version(name) for name in (*PACKAGES, *(["av"] if is_installed() else []))}
     return {
         **versions,
         "libsndfile": soundfile.__libsndfile_version__,

@@ -75,7 +75,7 @@ def assign(sources: list[Source], settings: Settings) -> list[int]:
     scale = settings.sample_rate / 16_000 * (2 if settings.codec == "wav" else 1)
     shards, number, filled = [], 0, 0.0
     for source in sources:
-        expected = source.size * PAYLOAD_SHARE[source.kind] * scale
+        expected = source.size * PAYLOAD_SHARE.get(source.kind, 1.0) * scale
         if filled and filled + expected > settings.shard_mib * MIB:
             number, filled = number + 1, 0.0
         filled += expected

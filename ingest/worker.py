@@ -18,6 +18,7 @@ import resource
 import signal
 import socket
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
@@ -25,10 +26,12 @@ import numpy as np
 import soundfile
 
 from ingest.decode import pack
+from ingest.formats import AvSound
 from ingest.payload import MAX_BYTES, Sink
 from ingest.rejection import Rejection
 from ingest.sandbox import level, lock_down
 from ingest.settings import Settings
+from ingest.sniff import is_installed
 
 MEMORY_BYTES = 2 << 30
 """Of addresses; 0.2 GiB are taken before the first file."""
@@ -70,23 +73,27 @@ def warm_up() -> None:
     """Use once what loads files when it is first used: later nothing can be loaded."""
     for encoding in ("latin-1", "utf-8", "utf-16-le", "utf-16-be"):
         codecs.lookup(encoding)
-    if sys.platform == "linux":  # where there is a sandbox
-        second = np.zeros((8_000, 2), np.float32)
-        for form in ("WAV", "FLAC", "OGG", "MP3", "AIFF"):
-            file = io.BytesIO()
-            soundfile.write(file, second, 8_000, format=form)
-            _pack_in_memory(file.getvalue())
+    if sys.platform != "linux":  # no sandbox there
+        return
+    for form in ("WAV", "FLAC", "OGG", "MP3", "AIFF"):
+        with contextlib.suppress(soundfile.LibsndfileError, Rejection):  # built without it
+            _pack_a_second(form)
 
 
-def _pack_in_memory(data: bytes) -> None:
-    with (
-        open(os.memfd_create("source"), "w+b") as source,
-        open(os.memfd_create("payload"), "w+b") as payload,
-    ):
-        source.write(data)
+def _pack_a_second(form: str) -> None:
+    """A second of silence through all that a file goes through, in files without a name."""
+    encoded = io.BytesIO()
+    soundfile.write(encoded, np.zeros((8_000, 2), np.float32), 8_000, format=form)
+    with ExitStack() as stack:
+        fds = [os.memfd_create("warm-up"), os.memfd_create("warm-up")]
+        source, payload = (stack.enter_context(open(fd, "w+b")) for fd in fds)
+        source.write(encoded.getvalue())
         source.seek(0)
         sink = Sink(payload.fileno())
         pack(source, sink, name="", settings=Settings(), beat=lambda: None)
+        if is_installed():
+            source.seek(0)
+            stack.enter_context(AvSound(source.fileno())).next_block(8_000)
 
 
 def answer(request: dict[str, Any], source: int, sink: int, channel: socket.socket) -> Any:

@@ -53,7 +53,7 @@ def features(built):
     from datasets import Features, Value
 
     facts = json.loads(read_member(built, ".json"))
-    types = {str: "string", int: "int64", float: "float64"}
+    types = {str: "string", int: "int64", float: "float64", bool: "bool"}
     return Features(
         {
             "__key__": Value("string"),
