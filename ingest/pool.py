@@ -57,11 +57,15 @@ class Pool:
         num_workers: int,
         command: tuple[str, ...] = COMMAND,
         stall_s: float = STALL_S,
+        deadline_s: float | None = None,
     ) -> None:
         self._inputs = inputs
         self._scratch_dir = scratch_dir
         self._rate_hz = settings.sample_rate
-        self._workers = [Worker(settings, command, stall_s) for _ in range(num_workers)]
+        self._workers = [
+            Worker(settings, command, stall_s=stall_s, deadline_s=deadline_s)
+            for _ in range(num_workers)
+        ]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)

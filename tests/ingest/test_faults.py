@@ -14,6 +14,7 @@ from shards.files import read_parquet
 from shards.index import Index
 from shards.reader import read_track
 from tests.ingest.faults import ERRORS, Fault
+from tests.ingest.trial_server import NOT_POSSIBLE
 from tests.ingest.trials import (
     REJECTS,
     Case,
@@ -27,10 +28,11 @@ from tests.ingest.trials import (
     trials,
     write_tracks,
 )
-from tests.ingest.trial_server import NOT_POSSIBLE
 
 CODES = {"ENOSPC": 4, "EIO": 4, "EACCES": 2}
 CASES = {"first build": first_build, "growth": growth}
+
+
 def slow(value):
     return pytest.param(value, marks=pytest.mark.slow)
 

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 import ingest.payload as payload
-from ingest.payload import Sink, TooLarge, write
 from ingest.inputs import inputs_of
+from ingest.payload import Sink, TooLarge, write
 from ingest.pool import Decoded, Pool
 from ingest.scan import scan
 from ingest.settings import Settings
