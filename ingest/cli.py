@@ -1,7 +1,7 @@
 """The `ingest` command: what is typed becomes one call, errors become one line and an exit code.
 
-0 done; 2 wrong usage or no permission; 3 done, with rejected files; 4 no space or a failing disk;
-75 another ingest is at work in the folder; 128 + n ended by signal n.
+0 done; 2 wrong usage or no permission; 3 done, with rejected files or copies found; 4 no space or a
+failing disk; 75 another ingest is at work in the folder; 128 + n ended by signal n.
 """
 
 from __future__ import annotations
@@ -151,10 +151,30 @@ def info(shards: Positional[Path], /, json: bool = False) -> int:
     return 0
 
 
+def check(shards: Positional[Path], /, against: Path | None = None, json: bool = False) -> int:
+    """Tracks of an archive that stand in another one: leakage between training and evaluation data.
+
+    Exact copies have the same samples, near ones the same fingerprint: second encodes, other gains
+    or starts. Exit code 3 if there are any. Without --against, repetitions within the archive.
+
+    Args:
+        shards: Folder made by `ingest build-shards`.
+        against: Folder of the other archive, at any sample rate.
+        json: Print counts and all copies as JSON.
+    """
+    from ingest.check import check as find
+    from ingest.check import report
+
+    found = find(shards, against)
+    print(report(found, as_json=json))
+    return 3 if found.copies else 0
+
+
 COMMANDS: dict[str, Callable[..., int]] = {
     "build-shards": build_shards,
     "labels": labels,
     "info": info,
+    "check": check,
 }
 
 

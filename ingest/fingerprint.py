@@ -176,7 +176,7 @@ def landmarks(frames: np.ndarray, bins: np.ndarray, first: int, second: int) -> 
     ):
         packed = (packed << bits) | value
     hashes = (mix(packed) >> 32) & 0xFFFFFFFF
-    found = (hashes << FRAME_BITS) | start
+    found: np.ndarray = (hashes << FRAME_BITS) | start
     return found[to_second <= MAX_FRAMES]
 
 

@@ -31,7 +31,7 @@ MIN_SHARE = 0.1
 """Of the landmarks that could be shared: second encodes have 0.16 and more."""
 
 TOLERANCE = 2  # frames of 32 ms between offsets that count as one
-MIN_COMMON = 4  # hashes that make a pair worth a check
+MIN_COMMON = 6  # hashes that make a pair worth a check
 REACH = 8  # tracks of a hash that are tried from the first on, and again from the last back
 
 INDEX_TRACKS = 8_192  # looked up at once
@@ -58,7 +58,7 @@ class Sketches:
         return len(self.counts)
 
     def entries(self, start: int, stop: int) -> np.ndarray:
-        """Hash << 32 | track of each landmark of a range of tracks, ascending, uint64."""
+        """Landmarks of a range of tracks as hash << 32 | track, ascending, uint64."""
         hashes = self.hashes[start:stop].astype(np.uint64) << 32
         real = np.arange(SIZE) < self.counts[start:stop, None]
         found = (hashes | np.arange(start, min(stop, len(self)), dtype=np.uint64)[:, None])[real]

@@ -38,12 +38,8 @@ def to_int16(audio: np.ndarray) -> np.ndarray:
 
 def decode(file: Path | io.BytesIO) -> np.ndarray:
     """Samples of a sound file as an archive holds them: mono, 16 kHz, int16."""
-    with soundfile.SoundFile(file) as sound:
-        rate_hz = sound.samplerate
-        audio = np.concatenate(
-            [b.mean(axis=1) for b in sound.blocks(1 << 18, dtype="float32", always_2d=True)]
-        )
-    return to_int16(soxr.resample(audio, rate_hz, RATE))
+    audio, rate_hz = soundfile.read(file, dtype="float32", always_2d=True)
+    return to_int16(soxr.resample(audio.mean(axis=1), rate_hz, RATE))
 
 
 def fingerprint(samples: np.ndarray) -> bytes:
@@ -107,9 +103,14 @@ TRANSFORMS = {
 }
 
 
+def table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def oracle(audio: Path) -> dict[str, np.ndarray]:
-    """Fingerprint every file, print precision and recall; the samples of all files."""
-    names = [row["path"] for row in csv.DictReader(open(audio / "labels.csv"))]
+    """Fingerprint every file, print precision and recall; the samples of different recordings."""
+    names = [row["path"] for row in table(audio / "labels.csv")]
     samples = {name: decode(audio / name) for name in names}
     begun = time.process_time()
     prints = [fingerprint(x) for x in samples.values()]
@@ -117,7 +118,7 @@ def oracle(audio: Path) -> dict[str, np.ndarray]:
     seconds = sum(map(len, samples.values())) / RATE
     print(f"{len(names)} files, {seconds / 3600:.2f} h: {seconds / spent:.0f} x real time")
     groups: dict[str, list[str]] = defaultdict(list)
-    for row in csv.DictReader(open(audio / "versions.csv")):
+    for row in table(audio / "versions.csv"):
         groups[row["type"].split("(")[0] + " " + row["group"]].append(row["path"])
     related = {frozenset(group): kind for kind, group in groups.items()}
     first = near.near_duplicates(prints)
@@ -126,7 +127,7 @@ def oracle(audio: Path) -> dict[str, np.ndarray]:
     print(f"second encodes found: {len(found & wanted)} of {len(wanted)}")
     print(f"other pairs found: {[sorted(pair) for pair in found - wanted]}")
     margin(names, near.Sketches(prints), related)
-    return samples
+    return {name: samples[name] for i, name in enumerate(names) if first[i] == i}
 
 
 def margin(names: Sequence[str], sketches: near.Sketches, related: dict[frozenset, str]) -> None:
