@@ -190,15 +190,30 @@ def index_table(tracks: pa.Table, prints: pa.Table) -> pa.Table:
     seniority = pc.sort_indices(tracks, [("generation", "ascending"), ("key", "ascending")])
     for row in seniority.to_pylist():
         first.setdefault(samples[row], keys[row])
-    originals = [first[sample] for sample in samples]
+    equal = [first[sample] for sample in samples]
+    similar = _first_similar(seniority, keys, samples, prints["fingerprint"])
     derived = {
         "row": pa.array(range(len(keys)), pa.int64()),
-        "duplicate_of": ["" if a == b else a for a, b in zip(originals, keys, strict=True)],
-        "near_duplicate_of": [""] * len(keys),
+        "duplicate_of": ["" if a == b else a for a, b in zip(equal, keys, strict=True)],
+        "near_duplicate_of": ["" if a == b else a for a, b in zip(similar, keys, strict=True)],
     }
     for name, values in derived.items():
         tracks = tracks.append_column(name, [values])
     return tracks.select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA)
+
+
+def _first_similar(
+    seniority: pa.Array, keys: list[str], samples: list[str], prints: pa.ChunkedArray
+) -> list[str]:
+    """Key of the oldest track that sounds like each."""
+    from ingest.near import near_duplicates  # scipy's graphs take a while to load
+
+    rows = seniority.to_numpy()
+    cluster = near_duplicates(prints.take(seniority), pcm_sha256=[samples[row] for row in rows])
+    similar = [""] * len(keys)
+    for row, oldest in zip(rows, rows[cluster], strict=True):
+        similar[row] = keys[oldest]
+    return similar
 
 
 def _first_of_each(tracks: pa.Table) -> pa.Array:
