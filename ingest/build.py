@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ingest.catalog import commit, created_by
-from ingest.folder import check_out, finished, last_manifest, sweep, verdicts, withdraw
+from ingest.folder import (
+    check_generations,
+    check_out,
+    finished,
+    last_manifest,
+    sweep,
+    verdicts,
+    withdraw,
+)
 from ingest.growth import PASSING, news, planned
 from ingest.lock import locked
 from ingest.plan import Plan, check_settings, check_sources, make_plan, read_plans, write_plan
@@ -67,6 +75,7 @@ def build_shards(
     done: list[Progress] = []
     with locked(out):
         plans = read_plans(out)
+        check_generations(out, plans)
         sweep(out, plans)
         if plans:
             check_plans(out, plans, found, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from ingest.plan import PLAN, PLAN_INFO, Plan, plan_paths
 from ingest.shard import RECEIPTS
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
-from shards.index import check_shards, read_manifest
-from shards.schema import DATA, SEEK, of_generation
+from shards.index import check_shards, read_manifest, to_repair
+from shards.schema import DATA, MANIFEST, SEEK, of_generation
 
 OURS = {DATA, SEEK, RECEIPTS, LOCK, PLAN}
 """What a build may have left before its plan was complete."""
@@ -24,6 +25,8 @@ def check_out(out: Path) -> None:
         raise InputError(f"--out {shown(out)} is a file. Want a folder.")
     if not out.exists() or (out / PLAN_INFO).exists():
         return
+    if (out / MANIFEST).exists():
+        raise InputError(f"{shown(out / PLAN_INFO)} is missing. {to_repair(out)}")
     strange = [path.name for path in out.iterdir() if path.name not in OURS]
     strange = sorted(name for name in strange if not name.startswith(".tmp-"))
     if strange:
@@ -31,6 +34,14 @@ def check_out(out: Path) -> None:
             f"--out {shown(out)} is no archive and holds {shown(', '.join(strange[:5]))}. "
             "Give a new or an empty folder."
         )
+
+
+def check_generations(out: Path, plans: list[Plan]) -> None:
+    """Refuse to go on where a plan was lost: its shards would be taken for litter."""
+    manifest = last_manifest(out)
+    if manifest and len(manifest["generations"]) > len(plans):
+        lost = plan_paths(out, len(plans))[1]
+        raise InputError(f"{shown(lost)} is missing. {to_repair(out)}")
 
 
 def last_manifest(out: Path) -> dict[str, Any] | None:
@@ -85,7 +96,10 @@ def sweep(out: Path, plans: list[Plan]) -> None:
             if number.isdecimal() and int(number) >= end_shard:
                 litter.append(path)
     for path in litter:
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _below(out: Path) -> list[Path]:

@@ -17,8 +17,10 @@ from ingest.pool import Decoded, Outcome
 from ingest.scan import Rejected, Source, shown_path
 from ingest.settings import Settings
 from shards.errors import InputError
-from shards.files import publish, publishing, read_json, write_json
+from shards.files import publish, publishing
+from shards.index import to_repair
 from shards.schema import DATA, SEEK, seek_name, shard_name
+from shards.sealed import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from webdataset.writer import TarWriter
@@ -33,8 +35,7 @@ def receipt_path(out: Path, number: int) -> Path:
 
 def receipt_of(out: Path, number: int) -> dict[str, Any]:
     """The receipt of a shard: what its tar holds and where, and what was refused."""
-    receipt: dict[str, Any] = read_json(receipt_path(out, number))
-    return receipt
+    return read_sealed(receipt_path(out, number), remedy=to_repair(out))
 
 
 def is_complete(out: Path, number: int, settings: Settings, sources: list[Source]) -> bool:
@@ -42,7 +43,7 @@ def is_complete(out: Path, number: int, settings: Settings, sources: list[Source
     try:
         receipt = receipt_of(out, number)
         size = (out / DATA / shard_name(number)).stat().st_size
-        if "seek" in receipt and receipt["seek"]["bytes"] != _seek_path(out, number).stat().st_size:
+        if "seek" in receipt and receipt["seek"]["bytes"] != seek_path(out, number).stat().st_size:
             return False
     except (InputError, OSError):
         return False
@@ -94,7 +95,7 @@ def write_shard(
     }
     if settings.codec == "flac":
         receipt["seek"] = _write_seek(out, number, rows, seeks)
-    write_json(receipt_path(out, number), receipt)
+    write_sealed(receipt_path(out, number), receipt)
 
 
 def _write_track(tar: TarWriter, track: Decoded, settings: Settings) -> dict[str, Any]:
@@ -155,9 +156,10 @@ def _write_seek(
     buffer = io.BytesIO()
     np.save(buffer, np.concatenate([np.zeros(0, "<u4"), *seeks]).astype("<u4"))
     data = buffer.getvalue()
-    publish(_seek_path(out, number), data)
+    publish(seek_path(out, number), data)
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _seek_path(out: Path, number: int) -> Path:
+def seek_path(out: Path, number: int) -> Path:
+    """Where the seek table of a shard lies."""
     return out / SEEK / seek_name(number)
