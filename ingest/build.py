@@ -12,7 +12,15 @@ from typing import Any
 
 from ingest.bucket import scan_bucket
 from ingest.catalog import commit, created_by
-from ingest.folder import check_out, finished, last_manifest, sweep, verdicts, withdraw
+from ingest.folder import (
+    check_generations,
+    check_out,
+    finished,
+    last_manifest,
+    sweep,
+    verdicts,
+    withdraw,
+)
 from ingest.growth import PASSING, news, planned
 from ingest.lock import locked
 from ingest.packing import pack
@@ -80,6 +88,7 @@ def build_shards(
     done: list[Tally] = []
     with locked(out):
         plans = read_plans(out)
+        check_generations(out, plans)
         sweep(out, plans)
         if plans:
             check_plans(out, plans, found, settings)

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.plan import Plan
+from ingest.plan import Plan, plan_paths
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from ingest.sniff import is_installed
-from shards.files import json_bytes, publish, sha256_file, write_parquet
+from shards.files import parquet_bytes, publish, read_parquet, sha256_file
 from shards.index import fingerprint
 from shards.place import Place, size_of
 from shards.schema import (
@@ -33,6 +33,7 @@ from shards.schema import (
     seek_name,
     shard_name,
 )
+from shards.sealed import sealed_bytes
 
 PACKAGES = ("numpy", "pyarrow", "soundfile", "soxr", "tinytag", "webdataset")
 TABLES = {"index": INDEX, "rejected": REJECTED, "fingerprints": FINGERPRINTS}
@@ -89,7 +90,7 @@ def commit(out: Place, plans: list[Plan], before: dict[str, Any] | None) -> dict
         for plan in plans
     ]
     manifest = _manifest(out, plans[-1], found, generations)
-    publish(out / MANIFEST, json_bytes(manifest))
+    _publish_new(out / MANIFEST, sealed_bytes(manifest))
     return manifest
 
 
@@ -99,6 +100,8 @@ def gather(out: Place, plans: list[Plan]) -> Gathered:
     found = Gathered(tracks[0], prints[0], [], {}, [])
     for plan in plans:
         found.rejected.append([vars(rejected) for rejected in plan.rejected])
+        for path in plan_paths(out, plan.generation):
+            found.files[path.name] = _size_and_sha256(path)
         for number in range(plan.first_shard, plan.end_shard):
             receipt = receipt_of(out, number)
             place = {"shard": number, "generation": plan.generation}
@@ -167,7 +170,7 @@ def publish_generation(out: Place, plan: Plan, found: Gathered) -> dict[str, Any
     names = {what: of_generation(name, plan.generation) for what, name in TABLES.items()}
     for what, table in tables.items():
         path = out / names[what]
-        write_parquet(path, table)
+        _publish_new(path, parquet_bytes(table))
         found.files[path.name] = _size_and_sha256(path)
     return {
         **names,
@@ -180,9 +183,15 @@ def publish_generation(out: Place, plan: Plan, found: Gathered) -> dict[str, Any
     }
 
 
+def _publish_new(path: Place, data: bytes) -> None:
+    """Publish unless the file has these bytes already: what is whole is never written again."""
+    if not path.is_file() or path.read_bytes() != data:
+        publish(path, data)
+
+
 def index_table(tracks: pa.Table, prints: pa.Table) -> pa.Table:
     """One row a track in the order of the keys, each equal or similar one with its original."""
-    order = _first_of_each(tracks)
+    order = first_of_each(tracks)
     tracks, prints = tracks.take(order), prints.take(order)
     first: dict[str, str] = {}
     keys, samples = tracks["key"].to_pylist(), tracks["pcm_sha256"].to_pylist()
@@ -216,7 +225,16 @@ def _first_similar(
     return similar
 
 
-def _first_of_each(tracks: pa.Table) -> pa.Array:
+def check_index(out: Place, plans: list[Plan], manifest: dict[str, Any]) -> str:
+    """Why the last index does not hold what the receipts say, "" if it does."""
+    tracks = gather(out, plans).tracks
+    wanted = tracks.take(first_of_each(tracks))
+    index = read_parquet(out / manifest["generations"][-1]["index"])
+    same = index.schema == INDEX_SCHEMA and index.select(FACTS_SCHEMA.names).equals(wanted)
+    return "" if same else "does not hold what the receipts say"
+
+
+def first_of_each(tracks: pa.Table) -> pa.Array:
     """Order by key; a track that was tried again and is packed twice counts once."""
     order = pc.sort_indices(tracks, [("key", "ascending"), ("generation", "ascending")])
     keys = tracks["key"].take(order).to_numpy()

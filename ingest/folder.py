@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from ingest.growth import Verdicts
@@ -10,9 +12,9 @@ from ingest.plan import PLAN, PLAN_INFO, Plan, plan_paths
 from ingest.shard import RECEIPTS
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
-from shards.index import check_shards, read_manifest
+from shards.index import check_shards, read_manifest, to_repair
 from shards.place import Place
-from shards.schema import DATA, SEEK, of_generation
+from shards.schema import DATA, MANIFEST, SEEK, of_generation
 
 OURS = {DATA, SEEK, RECEIPTS, LOCK, PLAN}
 """What a build may have left before its plan was complete."""
@@ -24,6 +26,8 @@ def check_out(out: Place) -> None:
         raise InputError(f"--out {shown(out)} is a file. Want a folder.")
     if not out.exists() or (out / PLAN_INFO).exists():
         return
+    if (out / MANIFEST).exists():
+        raise InputError(f"{shown(out / PLAN_INFO)} is missing. {to_repair(out)}")
     strange = [path.name for path in out.iterdir() if path.name not in OURS]
     strange = sorted(name for name in strange if not name.startswith(".tmp-"))
     if strange:
@@ -31,6 +35,14 @@ def check_out(out: Place) -> None:
             f"--out {shown(out)} is no archive and holds {shown(', '.join(strange[:5]))}. "
             "Give a new or an empty folder."
         )
+
+
+def check_generations(out: Place, plans: list[Plan]) -> None:
+    """Refuse to go on where a plan was lost: its shards would be taken for litter."""
+    manifest = last_manifest(out)
+    if manifest and len(manifest["generations"]) > len(plans):
+        lost = plan_paths(out, len(plans))[1]
+        raise InputError(f"{shown(lost)} is missing. {to_repair(out)}")
 
 
 def last_manifest(out: Place) -> dict[str, Any] | None:
@@ -85,7 +97,10 @@ def sweep(out: Place, plans: list[Plan]) -> None:
             if number.isdecimal() and int(number) >= end_shard:
                 litter.append(path)
     for path in litter:
-        path.unlink(missing_ok=True)
+        if isinstance(path, Path) and path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _below(out: Place) -> list[Place]:

@@ -11,16 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from ingest.scan import Rejected, Scan, Source, shown_path
 from ingest.settings import Settings
 from shards.errors import InputError
-from shards.files import read_json, read_parquet, sha256_file, shown, write_json, write_parquet
+from shards.files import read_parquet, sha256_file, shown
+from shards.index import to_repair
 from shards.place import Place
 from shards.schema import of_generation
+from shards.sealed import read_sealed, write_vouched
 
 PLAN, PLAN_INFO = "plan.parquet", "plan.json"
 MIB = 1 << 20
@@ -135,17 +136,15 @@ def write_plan(out: Place, plan: Plan) -> None:
         }
         for source, shard in zip(plan.sources, plan.shards, strict=True)
     ]
-    table, vouches = plan_paths(out, plan.generation)
-    write_parquet(table, pa.Table.from_pylist(rows, PLAN_SCHEMA))
-    info = {
+    facts = {
         "first_shard": plan.first_shard,
         "settings": plan.settings.as_dict(),
         "created_by": plan.created_by,
         "others": plan.others,
         "rejected": [vars(rejected) for rejected in plan.rejected],
-        "sha256": sha256_file(table),
     }
-    write_json(vouches, info)
+    table = pa.Table.from_pylist(rows, PLAN_SCHEMA)
+    write_vouched(*plan_paths(out, plan.generation), table, facts)
 
 
 def plan_paths(out: Place, generation: int) -> tuple[Place, Place]:
@@ -163,9 +162,9 @@ def read_plans(out: Place) -> list[Plan]:
 
 def _read_plan(out: Place, generation: int) -> Plan:
     table, vouches = plan_paths(out, generation)
-    info: dict[str, Any] = read_json(vouches)
+    info = read_sealed(vouches, remedy=to_repair(out))
     if not table.exists() or sha256_file(table) != info["sha256"]:
-        raise InputError(f"{shown(table)} is damaged: run `ingest repair {shown(out)}`.")
+        raise InputError(f"{shown(table)} is missing or damaged. {to_repair(out)}")
     columns = read_parquet(table).to_pydict()
     fields = (columns[name] for name in ("raw", "size", "mtime_ns", "kind"))
     return Plan(

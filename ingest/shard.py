@@ -18,9 +18,11 @@ from ingest.pool import Decoded, Outcome
 from ingest.scan import Rejected, shown_path
 from ingest.settings import Settings
 from shards.errors import InputError
-from shards.files import publish, publishing, read_json, write_json
+from shards.files import publish, publishing
+from shards.index import to_repair
 from shards.place import Place, size_of
 from shards.schema import DATA, SEEK, seek_name, shard_name
+from shards.sealed import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from webdataset.writer import TarWriter
@@ -35,8 +37,7 @@ def receipt_name(number: int) -> str:
 
 def receipt_of(out: Place, number: int) -> dict[str, Any]:
     """The receipt of a shard: what its tar holds and where, and what was refused."""
-    receipt: dict[str, Any] = read_json(out / RECEIPTS / receipt_name(number))
-    return receipt
+    return read_sealed(out / RECEIPTS / receipt_name(number), remedy=to_repair(out))
 
 
 def is_complete(out: Place, number: int, part: Slice) -> bool:
@@ -87,7 +88,7 @@ def write_shard(
     }
     if settings.codec == "flac":
         receipt["seek"] = _write_seek(out, number, rows, seeks)
-    write_json(out / RECEIPTS / receipt_name(number), receipt)
+    write_sealed(out / RECEIPTS / receipt_name(number), receipt)
 
 
 def _write_track(tar: TarWriter, track: Decoded, settings: Settings) -> dict[str, Any]:
@@ -152,4 +153,5 @@ def _write_seek(
 
 
 def _seek_path(out: Place, number: int) -> Place:
+    """Where the seek table of a shard lies."""
     return out / SEEK / seek_name(number)

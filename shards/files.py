@@ -73,19 +73,36 @@ def write_json(path: Place, value: Any) -> None:
 
 def read_json(path: Place) -> Any:
     """A JSON file's value; a damaged or missing file is an `InputError` that names it."""
+    return parse_json(path, read_bytes(path))
+
+
+def read_bytes(path: Place, *, remedy: str = "") -> bytes:
+    """A file's bytes; a missing one is an `InputError` that names it."""
     try:
-        return json.loads(path.read_bytes())
+        return path.read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{shown(path)} does not exist.") from None
-    except ValueError as error:
-        raise InputError(f"{shown(path)} is damaged: {error}.") from error
+        raise InputError(f"{shown(path)} does not exist. {remedy}".rstrip()) from None
+
+
+def parse_json(path: Place, data: bytes, *, remedy: str = "") -> Any:
+    """The value of a file's bytes; damage is an `InputError` that names the file."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{shown(path)} is damaged: {error}. {remedy}".rstrip()) from error
 
 
 def write_parquet(path: Place, table: pa.Table) -> None:
     """Publish a table with a checksum on every page."""
+    publish(path, parquet_bytes(table))
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as Parquet with a checksum on every page: equal tables give equal bytes."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    publish(path, sink.getvalue().to_pybytes())
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def read_parquet(path: Place, columns: list[str] | None = None) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from shards.errors import InputError
-from shards.files import read_json, read_parquet, shown
+from shards.files import read_parquet, shown
 from shards.place import Place, place, size_of
 from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST
+from shards.sealed import read_sealed
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,10 @@ class Index:
         manifest = read_manifest(path)
         check_shards(path, manifest)
         file = path / manifest["generations"][-1]["index"]
-        table = read_parquet(file)
+        try:
+            table = read_parquet(file)
+        except InputError as error:
+            raise InputError(f"{error} {to_repair(path)}") from error
         if table.schema != INDEX_SCHEMA:
             raise InputError(
                 f"{shown(file)} does not have the columns of format {FORMAT}. "
@@ -64,7 +69,7 @@ class Index:
         if index.manifest["fingerprint"] != fingerprint(table):
             raise InputError(
                 f"{shown(file)} does not belong to {MANIFEST}: the fingerprints differ. "
-                "Run `ingest build-shards` again to finish or repair the archive."
+                + to_repair(path)
             )
         return index
 
@@ -111,8 +116,8 @@ def read_manifest(path: Place) -> dict[str, Any]:
             f"{shown(path)} has no {MANIFEST}: no archive, or one whose packing has not ended. "
             f"Run `ingest build-shards AUDIO_DIR --out {shown(path)}` (again)."
         )
-    manifest = read_json(path / MANIFEST)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+    manifest = read_sealed(path / MANIFEST, remedy=to_repair(path))
+    if not isinstance(manifest.get("format"), int):
         raise InputError(f"{shown(path / MANIFEST)} is not a manifest of wholetone.")
     if manifest["format"] > FORMAT:
         raise InputError(
@@ -134,7 +139,12 @@ def check_shards(path: Place, manifest: dict[str, Any]) -> None:
             found = "is missing" if size is None else f"has {size} bytes"
             wrong.append(f"{shown(name)} {found}, want {shard['bytes']}")
     if wrong:
-        raise InputError(f"{shown(path)} is damaged: " + "; ".join(wrong) + ".")
+        raise InputError(f"{shown(path)} is damaged: {'; '.join(wrong)}. {to_repair(path)}")
+
+
+def to_repair(path: Place) -> str:
+    """What to type when a file of an archive is damaged."""
+    return f"Run `ingest repair {shlex.quote(shown(path))} AUDIO_DIR`."
 
 
 def fingerprint(table: pa.Table) -> str:

@@ -45,7 +45,8 @@ class Level:
 def group_levels(index: Index, joined: Joined, version_column: str) -> dict[str, Level]:
     """Name of a level → the level of the joined tracks.
 
-    Duplicates, exact and near, and tracks with the same value in `version_column`, are one group at every level.
+    Duplicates, exact and near, and tracks with the same value in `version_column`, are one group at
+    every level.
     Albums of different artists in different folders are different albums: many bear one name.
     """
     artists, albums = (_names(name, index, joined) for name in ("artist", "album"))
