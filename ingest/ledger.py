@@ -88,7 +88,8 @@ def _from_manifest(out: Place, manifest: dict[str, Any], ledger: Ledger) -> None
 
 
 def _from_receipts(out: Place, ledger: Ledger) -> None:
-    for path in sorted((out / RECEIPTS).glob("shard-*.json"), key=str):
+    receipts: list[Place] = [*(out / RECEIPTS).glob("shard-*.json")]
+    for path in sorted(receipts, key=str):
         number = number_of(path.name)
         if why := _seal(path):
             ledger.broken[f"{RECEIPTS}/{path.name}"] = why
