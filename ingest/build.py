@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ingest.card import write_card
 from ingest.catalog import commit, created_by
 from ingest.folder import check_out, finished, last_manifest, sweep, verdicts, withdraw
 from ingest.growth import PASSING, news, planned
@@ -84,7 +85,8 @@ def build_shards(
             else:
                 withdraw(out, plans.pop())
         sweep(out, plans)
-    assert manifest is not None
+        assert manifest is not None
+        write_card(out, manifest)
     return Built(
         out=out,
         manifest=manifest,
