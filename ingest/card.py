@@ -8,9 +8,7 @@ card, which is a function of the archive: the same archive gives the same bytes.
 
 from __future__ import annotations
 
-import json
 import logging
-import tarfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.inert import markdown, yaml
+from ingest.front_matter import front_matter, sample_fields
+from ingest.inert import markdown
 from shards.errors import InputError
 from shards.files import publish, read_json, read_parquet, shown
 from shards.labels import SPLITS, label_names
-from shards.schema import DATA, LABELS
+from shards.schema import LABELS
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +34,6 @@ NOTE = "; from here to wholetone's other comment all is written anew, the rest o
 CLASSES, SUFFIXES = 30, 12
 """Names that are shown of a label set, and endings of sources' names."""
 
-KNOWN_LICENCES = frozenset(
-    [
-        *("cc0-1.0", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"),
-        *("cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0"),
-        *("cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "pddl"),
-        *("odc-by", "odbl", "mit", "apache-2.0"),
-    ]
-)
-"""Identifiers that Hugging Face knows; any other licence is `other` with its name."""
-
-_TYPES = {str: "string", bool: "bool", int: "int64", float: "float64"}
 _COLUMNS = (
     *("shard", "offset", "duration_s", "source", "licence"),
     *("duplicate_of", "near_duplicate_of", "truncated"),
@@ -81,8 +69,8 @@ def _our_part(out: Path, manifest: dict[str, Any]) -> bytes:
     tracks = read_parquet(out / manifest["generations"][-1]["index"], columns=list(_COLUMNS))
     licences = _counts(tracks["licence"])
     labels = [_label_set(out, name) for name in label_names(out)]
-    fields = _sample_fields(out, manifest, tracks)
-    head = _front_matter(manifest, licences, labels, fields)
+    fields = sample_fields(out, manifest, tracks)
+    head = front_matter(manifest, licences, labels, fields)
     facts = _facts(out, manifest, tracks)
     page = _template().render(
         **facts,
@@ -91,83 +79,6 @@ def _our_part(out: Path, manifest: dict[str, Any]) -> bytes:
         loadable=bool(fields),
     )
     return BEGIN + f"{NOTE}\n{head}---\n{page}".encode() + END
-
-
-def _front_matter(
-    manifest: dict[str, Any],
-    licences: list[tuple[str, int]],
-    labels: list[dict[str, str]],
-    fields: list[tuple[str, str]],
-) -> str:
-    """YAML that Hugging Face reads; with `fields` the folder loads without looking into it."""
-    tasks = ["feature-extraction"]
-    if any(labels_of["kind"] in ("class", "tags") for labels_of in labels):
-        tasks.insert(0, "audio-classification")
-    lines = [
-        *_licence_lines([name for name, _ in licences]),
-        *_list("task_categories", tasks),
-        *_list("tags", ["audio", "music", "webdataset", "wholetone"]),
-        *_list("size_categories", [_size_category(manifest["tracks"])]),
-    ]
-    if fields:
-        lines += [
-            "configs:",
-            "- config_name: default",
-            "  data_files:",
-            "  - split: train",
-            f"    path: {DATA}/*.tar",
-            "dataset_info:",
-            "  config_name: default",
-            "  features:",
-            *_feature("__key__", "string"),
-            *_feature("__url__", "string"),
-            *_feature(manifest["codec"], "binary"),
-            '  - name: "json"',
-            "    struct:",
-            *(f"  {line}" for field in fields for line in _feature(*field)),
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def _list(name: str, values: list[str]) -> list[str]:
-    return [f"{name}:", *(f"- {value}" for value in values)]
-
-
-def _feature(name: str, dtype: str) -> list[str]:
-    return [f"  - name: {yaml(name)}", f"    dtype: {dtype}"]
-
-
-def _licence_lines(licences: list[str]) -> list[str]:
-    """Identifiers as Hugging Face knows them, `other` with the names, or `unknown`."""
-    if not any(licences):
-        return ["license: unknown"]
-    if {name.lower() for name in licences} <= KNOWN_LICENCES:
-        return _list("license", sorted({name.lower() for name in licences}))
-    names = ", ".join(name or "not stated" for name in licences)
-    return ["license: other", f"license_name: {yaml(names)}"]
-
-
-def _size_category(tracks: int) -> str:
-    """The range of a thousandfold or tenfold that holds a number of tracks."""
-    edges = ["1K", "10K", "100K", "1M", "10M", "100M", "1B"]
-    for power, edge in enumerate(edges):
-        if tracks < 1_000 * 10**power:
-            return f"{edges[power - 1]}<n<{edge}" if power else "n<1K"
-    return "n>1B"
-
-
-def _sample_fields(out: Path, manifest: dict[str, Any], tracks: pa.Table) -> list[tuple[str, str]]:
-    """Name and type of what the JSON beside the first payload says: it is alike for all tracks."""
-    if manifest.get("foreign") or not tracks.num_rows:
-        return []
-    shard = out / manifest["shards"][tracks["shard"][0].as_py()]["name"]
-    with open(shard, "rb") as file:
-        file.seek(tracks["offset"][0].as_py() - tarfile.BLOCKSIZE)
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            _payload, member = tar.next(), tar.next()
-            content = tar.extractfile(member) if member else None
-            facts: dict[str, Any] = json.loads(content.read()) if content else {}
-    return [(name, _TYPES[type(value)]) for name, value in sorted(facts.items())]
 
 
 def _facts(out: Path, manifest: dict[str, Any], tracks: pa.Table) -> dict[str, Any]:
