@@ -6,7 +6,6 @@ import base64
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.plan import Plan
-from ingest.shard import receipt_of, receipt_path
+from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from shards.files import json_bytes, publish, sha256_file, write_parquet
 from shards.index import fingerprint
+from shards.place import Place, size_of
 from shards.schema import (
     DATA,
     FINGERPRINTS,
@@ -74,7 +74,7 @@ def created_by() -> dict[str, str]:
     }
 
 
-def commit(out: Path, plans: list[Plan], before: dict[str, Any] | None) -> dict[str, Any]:
+def commit(out: Place, plans: list[Plan], before: dict[str, Any] | None) -> dict[str, Any]:
     """Publish index and rejected inputs of each generation and, last, the manifest.
 
     Args:
@@ -92,7 +92,7 @@ def commit(out: Path, plans: list[Plan], before: dict[str, Any] | None) -> dict[
     return manifest
 
 
-def gather(out: Path, plans: list[Plan]) -> Gathered:
+def gather(out: Place, plans: list[Plan]) -> Gathered:
     """Read every receipt once, shard by shard."""
     tracks, prints = [FACTS_SCHEMA.empty_table()], [FINGERPRINTS_SCHEMA.empty_table()]
     found = Gathered(tracks[0], prints[0], [], {}, [])
@@ -106,8 +106,8 @@ def gather(out: Path, plans: list[Plan]) -> Gathered:
             prints.append(_prints(receipt["rows"]))
             found.rejected[-1].extend(receipt["rejected"])
             found.shards.append(_shard_entry(number, plan, receipt))
-            path = receipt_path(out, number)
-            found.files[str(path.relative_to(out))] = _size_and_sha256(path)
+            name = f"{RECEIPTS}/{receipt_name(number)}"
+            found.files[name] = _size_and_sha256(out / name)
             if "seek" in receipt:
                 found.files[f"{SEEK}/{seek_name(number)}"] = receipt["seek"]
     return Gathered(
@@ -134,13 +134,13 @@ def _shard_entry(number: int, plan: Plan, receipt: dict[str, Any]) -> dict[str, 
 
 
 def _untouched(
-    out: Path, plan: Plan, found: Gathered, before: dict[str, Any]
+    out: Place, plan: Plan, found: Gathered, before: dict[str, Any]
 ) -> dict[str, Any] | None:
     """The entry of a generation whose receipts and tables are as the last manifest says."""
     entries: list[dict[str, Any]] = before.get("generations", [])
     if plan.generation >= len(entries):
         return None
-    receipts = [str(receipt_path(Path(), number)) for number in range(plan.end_shard)]
+    receipts = [f"{RECEIPTS}/{receipt_name(number)}" for number in range(plan.end_shard)]
     if any(found.files[name] != before["files"].get(name) for name in receipts):
         return None
     entry = entries[plan.generation]
@@ -152,7 +152,7 @@ def _untouched(
     return entry
 
 
-def publish_generation(out: Path, plan: Plan, found: Gathered) -> dict[str, Any]:
+def publish_generation(out: Place, plan: Plan, found: Gathered) -> dict[str, Any]:
     """Write the tables of one generation: its index holds the tracks of all up to it."""
     upto = pc.less_equal(found.tracks["generation"], plan.generation)
     index = index_table(found.tracks.filter(upto), found.prints.filter(upto))
@@ -216,12 +216,12 @@ def rejected_table(generations: list[list[dict[str, Any]]], index: pa.Table) -> 
     return pa.Table.from_pylist(rows, REJECTED_SCHEMA)
 
 
-def _size_and_sha256(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+def _size_and_sha256(path: Place) -> dict[str, Any]:
+    return {"bytes": size_of(path), "sha256": sha256_file(path)}
 
 
 def _manifest(
-    out: Path, plan: Plan, found: Gathered, generations: list[dict[str, Any]]
+    out: Place, plan: Plan, found: Gathered, generations: list[dict[str, Any]]
 ) -> dict[str, Any]:
     settings, latest = plan.settings, generations[-1]
     return {

@@ -9,7 +9,6 @@ generation, and nothing that is packed is touched.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ from ingest.scan import Rejected, Scan, Source, shown_path
 from ingest.settings import Settings
 from shards.errors import InputError
 from shards.files import read_json, read_parquet, sha256_file, shown, write_json, write_parquet
+from shards.place import Place
 from shards.schema import of_generation
 
 PLAN, PLAN_INFO = "plan.parquet", "plan.json"
@@ -102,7 +102,7 @@ def assign(sources: list[Source], settings: Settings, number: int = 0) -> list[i
     return shards
 
 
-def write_plan(out: Path, plan: Plan) -> None:
+def write_plan(out: Place, plan: Plan) -> None:
     """Publish a plan: the table first, then the file that vouches for it."""
     rows = [
         {
@@ -129,12 +129,12 @@ def write_plan(out: Path, plan: Plan) -> None:
     write_json(vouches, info)
 
 
-def plan_paths(out: Path, generation: int) -> tuple[Path, Path]:
+def plan_paths(out: Place, generation: int) -> tuple[Place, Place]:
     """Table of a generation's plan, and the file that vouches for it."""
     return out / of_generation(PLAN, generation), out / of_generation(PLAN_INFO, generation)
 
 
-def read_plans(out: Path) -> list[Plan]:
+def read_plans(out: Place) -> list[Plan]:
     """The plans of a folder, generation by generation; none if the first was not finished."""
     plans: list[Plan] = []
     while plan_paths(out, len(plans))[1].exists():
@@ -142,7 +142,7 @@ def read_plans(out: Path) -> list[Plan]:
     return plans
 
 
-def _read_plan(out: Path, generation: int) -> Plan:
+def _read_plan(out: Place, generation: int) -> Plan:
     table, vouches = plan_paths(out, generation)
     info: dict[str, Any] = read_json(vouches)
     if not table.exists() or sha256_file(table) != info["sha256"]:
@@ -161,7 +161,7 @@ def _read_plan(out: Path, generation: int) -> Plan:
     )
 
 
-def check_settings(out: Path, plan: Plan, settings: Settings) -> None:
+def check_settings(out: Place, plan: Plan, settings: Settings) -> None:
     """Refuse to go on with other settings than the ones an archive began with."""
     begun, asked = plan.settings.as_dict(), settings.as_dict()
     different = [
@@ -176,7 +176,7 @@ def check_settings(out: Path, plan: Plan, settings: Settings) -> None:
         )
 
 
-def check_sources(out: Path, plans: list[Plan], scan: Scan) -> None:
+def check_sources(out: Place, plans: list[Plan], scan: Scan) -> None:
     """Refuse a folder that does not hold what was planned: another one, or a disk that is gone."""
     there = {source.raw for source in scan.sources}
     planned = {source.raw for plan in plans for source in plan.sources}

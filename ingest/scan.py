@@ -19,7 +19,7 @@ from ingest.sniff import (
     MPEG_EXTENSIONS,
     READABLE,
     SEARCH_BYTES,
-    has_mpeg_frames,
+    find_mpeg_frame,
     sniff,
 )
 from shards.errors import InputError
@@ -151,7 +151,7 @@ def _kind(path: bytes, size: int, *, mpeg: bool) -> str:
         kind = sniff(head, size)
         if not kind and mpeg:
             head += file.read(SEARCH_BYTES - len(head))
-            kind = "mp3" if has_mpeg_frames(head, size) else ""
+            kind = "mp3" if find_mpeg_frame(head, size) >= 0 else ""
     return kind
 
 

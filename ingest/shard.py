@@ -18,6 +18,7 @@ from ingest.scan import Rejected, Source, shown_path
 from ingest.settings import Settings
 from shards.errors import InputError
 from shards.files import publish, publishing, read_json, write_json
+from shards.place import Place, size_of
 from shards.schema import DATA, SEEK, seek_name, shard_name
 
 if TYPE_CHECKING:
@@ -26,23 +27,23 @@ if TYPE_CHECKING:
 RECEIPTS = "receipts"
 
 
-def receipt_path(out: Path, number: int) -> Path:
-    """Where the receipt of a shard lies."""
-    return out / RECEIPTS / f"{Path(shard_name(number)).stem}.json"
+def receipt_name(number: int) -> str:
+    """File name of a shard's receipt below `receipts/`."""
+    return f"{Path(shard_name(number)).stem}.json"
 
 
-def receipt_of(out: Path, number: int) -> dict[str, Any]:
+def receipt_of(out: Place, number: int) -> dict[str, Any]:
     """The receipt of a shard: what its tar holds and where, and what was refused."""
-    receipt: dict[str, Any] = read_json(receipt_path(out, number))
+    receipt: dict[str, Any] = read_json(out / RECEIPTS / receipt_name(number))
     return receipt
 
 
-def is_complete(out: Path, number: int, settings: Settings, sources: list[Source]) -> bool:
+def is_complete(out: Place, number: int, settings: Settings, sources: list[Source]) -> bool:
     """Whether a shard and its receipt are on disk and belong to this slice of the plan."""
     try:
         receipt = receipt_of(out, number)
-        size = (out / DATA / shard_name(number)).stat().st_size
-        if "seek" in receipt and receipt["seek"]["bytes"] != _seek_path(out, number).stat().st_size:
+        size = size_of(out / DATA / shard_name(number))
+        if "seek" in receipt and receipt["seek"]["bytes"] != size_of(_seek_path(out, number)):
             return False
     except (InputError, OSError):
         return False
@@ -59,7 +60,7 @@ def slice_sha256(settings: Settings, sources: list[Source]) -> str:
 
 
 def write_shard(
-    out: Path,
+    out: Place,
     number: int,
     settings: Settings,
     sources: list[Source],
@@ -94,7 +95,7 @@ def write_shard(
     }
     if settings.codec == "flac":
         receipt["seek"] = _write_seek(out, number, rows, seeks)
-    write_json(receipt_path(out, number), receipt)
+    write_json(out / RECEIPTS / receipt_name(number), receipt)
 
 
 def _write_track(tar: TarWriter, track: Decoded, settings: Settings) -> dict[str, Any]:
@@ -128,8 +129,7 @@ def _facts(track: Decoded, settings: Settings) -> dict[str, Any]:
         "channels": 1,
         "duration_s": facts["frames"] / settings.sample_rate,
         "silence_ratio": float(facts["silence_ratio"]),
-        "clipped_ratio": float(facts.get("clipped_ratio", 0.0)),
-        "truncated": facts.get("truncated", False),
+        "clipped_ratio": float(facts["clipped_ratio"]),
         "licence": settings.licence,
     }
 
@@ -146,7 +146,7 @@ def _locate(file: IO[bytes], rows: list[dict[str, Any]], codec: str) -> None:
 
 
 def _write_seek(
-    out: Path, number: int, rows: list[dict[str, Any]], seeks: list[np.ndarray]
+    out: Place, number: int, rows: list[dict[str, Any]], seeks: list[np.ndarray]
 ) -> dict[str, Any]:
     """Publish the seek tables of a shard's tracks end to end; bytes and sha256 of the file."""
     at = 0
@@ -159,5 +159,5 @@ def _write_seek(
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _seek_path(out: Path, number: int) -> Path:
+def _seek_path(out: Place, number: int) -> Place:
     return out / SEEK / seek_name(number)

@@ -58,14 +58,12 @@ def sniff(head: bytes, size: int) -> str:
     return "mp3" if _frames_start_at(head, 0, size) else ""
 
 
-def has_mpeg_frames(head: bytes, size: int) -> bool:
-    """Whether MPEG audio frames start anywhere in `head`: leading junk is common in old files."""
+def find_mpeg_frame(head: bytes, size: int) -> int:
+    """Where MPEG audio frames start, -1 if nowhere: leading junk is common in old files."""
     at = head.find(b"\xff")
-    while at >= 0:
-        if _frames_start_at(head, at, size):
-            return True
+    while at >= 0 and not _frames_start_at(head, at, size):
         at = head.find(b"\xff", at + 1)
-    return False
+    return at
 
 
 def _frames_start_at(head: bytes, at: int, size: int) -> bool:

@@ -18,8 +18,9 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from ingest.decode import Rejection, pack
+from ingest.decode import pack
 from ingest.payload import Sink
+from ingest.rejection import Rejection
 from ingest.settings import Settings
 
 MEMORY_BYTES = 4 << 30
@@ -65,8 +66,7 @@ def answer(request: dict[str, Any], source: int, sink: int, channel: socket.sock
                 beat=lambda: _say(channel, {"beat": True}),
             )
     except Rejection as rejection:
-        stage, code, message = rejection.args
-        return {"rejected": {"stage": stage, "code": code, "message": message}}
+        return {"rejected": vars(rejection)}
     except MemoryError:
         message = f"needs more than {MEMORY_BYTES >> 30} GiB to decode"
         return {"rejected": {"stage": "decode", "code": "memory", "message": message}}

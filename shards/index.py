@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from shards.errors import InputError
 from shards.files import read_json, read_parquet, shown
+from shards.place import Place, place, size_of
 from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST
 
 
@@ -22,7 +23,7 @@ class Track:
 
     row: int
     key: str
-    shard: Path
+    shard: Place
     offset: int
     size: int
     codec: str
@@ -39,7 +40,7 @@ class Track:
 class Index:
     """An archive's tracks, and where their bytes lie."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any], table: pa.Table) -> None:
+    def __init__(self, path: Place, manifest: dict[str, Any], table: pa.Table) -> None:
         self.path = path
         self.manifest = manifest
         self.table = table
@@ -47,9 +48,9 @@ class Index:
         self._columns: dict[str, np.ndarray] = {}
 
     @classmethod
-    def open(cls, path: Path | str) -> Index:
+    def open(cls, path: Place | str) -> Index:
         """The index of an archive; every shard is there with its exact size, or `InputError`."""
-        path = Path(path)
+        path = place(path)
         manifest = read_manifest(path)
         check_shards(path, manifest)
         file = path / manifest["generations"][-1]["index"]
@@ -101,7 +102,7 @@ class Index:
         return {key: row for row, key in enumerate(self.column("key"))}
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Place) -> dict[str, Any]:
     """The commit point of an archive; a folder without one is unfinished or no archive at all."""
     if not path.is_dir():
         raise InputError(f"{shown(path)} is not a folder. Want one made by `ingest build-shards`.")
@@ -120,7 +121,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def check_shards(path: Path, manifest: dict[str, Any]) -> None:
+def check_shards(path: Place, manifest: dict[str, Any]) -> None:
     """Refuse an archive of which a shard is missing or has another size; all are listed."""
     wrong = []
     for shard in manifest["shards"]:
@@ -128,7 +129,7 @@ def check_shards(path: Path, manifest: dict[str, Any]) -> None:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"{shown(path / MANIFEST)} names a shard outside: {shown(name)}.")
         file = path / name
-        size = file.stat().st_size if file.is_file() else None
+        size = size_of(file) if file.is_file() else None
         if size != shard["bytes"]:
             found = "is missing" if size is None else f"has {size} bytes"
             wrong.append(f"{shown(name)} {found}, want {shard['bytes']}")

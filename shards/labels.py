@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from shards.errors import InputError
 from shards.files import read_json, read_parquet, sha256_file, shown, write_json, write_parquet
 from shards.index import Index
+from shards.place import Place, place
 from shards.schema import LABELS
 
 SPLITS = ("train", "valid", "test")
@@ -40,12 +41,12 @@ def label_schema(kind: str) -> pa.Schema:
     )
 
 
-def label_names(shards_dir: Path | str) -> list[str]:
+def label_names(shards_dir: Place | str) -> list[str]:
     """Names of an archive's label sets, sorted."""
-    return sorted(path.stem for path in (Path(shards_dir) / LABELS).glob("*.json"))
+    return sorted(path.stem for path in (place(shards_dir) / LABELS).glob("*.json"))
 
 
-def write_labels(shards_dir: Path, name: str, table: pa.Table, info: dict[str, Any]) -> None:
+def write_labels(shards_dir: Place, name: str, table: pa.Table, info: dict[str, Any]) -> None:
     """Publish a label set; the Parquet file first, then the JSON file that vouches for it."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
         raise InputError(

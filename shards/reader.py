@@ -14,6 +14,8 @@ import soundfile
 
 from shards.files import shown
 from shards.index import Index
+from shards.place import Remote
+from shards.seek import read_by_range
 
 MAX_OPEN_SHARDS = 256
 
@@ -123,12 +125,41 @@ class TrackFile:
         self._member.close()
 
 
-def open_track(index: Index, row: int) -> TrackFile:
+def open_track(index: Index, row: int) -> TrackFile | RangeFile:
     """The track of an index row, open for reading."""
     shard, offset, size, frames = (
         index.column(name)[row] for name in ("shard", "offset", "size", "frames")
     )
-    return TrackFile(index.shards[shard], int(offset), int(size), int(frames))
+    path = index.shards[shard]
+    if isinstance(path, Remote):
+        return RangeFile(index, row, path)
+    return TrackFile(path, int(offset), int(size), int(frames))
+
+
+class RangeFile:
+    """A track in an object store: every window is one request."""
+
+    def __init__(self, index: Index, row: int, shard: Remote) -> None:
+        self._index, self._row, self._shard = index, row, shard
+        self.frames = int(index.column("frames")[row])
+
+    def read(self, start: int, frames: int) -> np.ndarray:
+        """Samples [frames] int16 from `start` on, fewer past the end."""
+        frames = max(0, min(frames, self.frames - start))
+        try:
+            samples = read_by_range(self._index, self._row, start, frames, self._shard.read_range)
+        except (soundfile.LibsndfileError, ValueError) as error:
+            raise DamagedTrack(f"{shown(self._shard)}, row {self._row}: {error}") from error
+        if len(samples) != frames:
+            where = f"{shown(self._shard)}, row {self._row}"
+            raise DamagedTrack(f"{where}: {len(samples)} samples at {start}, want {frames}")
+        return samples
+
+    def __enter__(self) -> RangeFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
 
 
 def read_window(index: Index, row: int, start: int, frames: int) -> np.ndarray:

@@ -9,11 +9,11 @@ import pytest
 import soundfile
 
 import ingest.payload as payload
-from ingest.decode import SequentialFile
 from ingest.payload import Sink, TooLarge, write
 from ingest.pool import Decoded, Pool
 from ingest.scan import scan
 from ingest.settings import Settings
+from ingest.sounds import SequentialFile
 
 
 def encode(samples, *, codec="flac", sample_rate=16_000, block=5_000):
