@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from ingest.inert import markdown
 from shards.errors import InputError
 from shards.files import publish, read_json, read_parquet, shown
 from shards.labels import SPLITS, label_names
+from shards.place import Place, Remote
 from shards.schema import LABELS
 
 log = logging.getLogger(__name__)
@@ -35,12 +35,12 @@ CLASSES, SUFFIXES = 30, 12
 """Names that are shown of a label set, and endings of sources' names."""
 
 _COLUMNS = (
-    *("shard", "offset", "duration_s", "source", "licence"),
+    *("shard", "offset", "size", "duration_s", "source", "licence"),
     *("duplicate_of", "near_duplicate_of", "truncated"),
 )
 
 
-def write_card(out: Path, manifest: dict[str, Any]) -> None:
+def write_card(out: Place, manifest: dict[str, Any]) -> None:
     """Bring the card up to date; a card that is, or that the user took over, is not touched."""
     path = out / CARD
     before = _read(path)
@@ -53,11 +53,12 @@ def write_card(out: Path, manifest: dict[str, Any]) -> None:
         publish(path, after)
 
 
-def _read(path: Path) -> tuple[bytes, bytes] | None:
+def _read(path: Place) -> tuple[bytes, bytes] | None:
     """What stands before and behind our part, None if the card is not ours."""
-    if not path.exists() and not path.is_symlink():
+    is_link = not isinstance(path, Remote) and path.is_symlink()
+    if not path.exists() and not is_link:
         return b"---\n", b"\n"
-    if path.is_symlink() or not path.is_file():
+    if is_link or not path.is_file():
         return None
     page = path.read_bytes()
     if page.count(BEGIN) != 1 or page.count(END) != 1 or page.find(END) < page.find(BEGIN):
@@ -65,7 +66,7 @@ def _read(path: Path) -> tuple[bytes, bytes] | None:
     return page[: page.find(BEGIN)], page[page.find(END) + len(END) :]
 
 
-def _our_part(out: Path, manifest: dict[str, Any]) -> bytes:
+def _our_part(out: Place, manifest: dict[str, Any]) -> bytes:
     tracks = read_parquet(out / manifest["generations"][-1]["index"], columns=list(_COLUMNS))
     licences = _counts(tracks["licence"])
     labels = [_label_set(out, name) for name in label_names(out)]
@@ -81,7 +82,7 @@ def _our_part(out: Path, manifest: dict[str, Any]) -> bytes:
     return BEGIN + f"{NOTE}\n{head}---\n{page}".encode() + END
 
 
-def _facts(out: Path, manifest: dict[str, Any], tracks: pa.Table) -> dict[str, Any]:
+def _facts(out: Place, manifest: dict[str, Any], tracks: pa.Table) -> dict[str, Any]:
     """What the page says of the archive, in words and numbers ready to print."""
     files = manifest["generations"][-1]
     rejected = _counts(read_parquet(out / files["rejected"], columns=["code"])["code"])
@@ -137,7 +138,7 @@ def _sources(names: pa.ChunkedArray) -> str:
     return ", ".join(shown_ones + ([f"{more:,} others"] if more else []))
 
 
-def _label_set(out: Path, name: str) -> dict[str, str]:
+def _label_set(out: Place, name: str) -> dict[str, str]:
     """One row of the table of labels."""
     try:
         info = read_json(out / LABELS / f"{name}.json")

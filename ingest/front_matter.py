@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tarfile
-from pathlib import Path
+from tarfile import BLOCKSIZE, TarInfo
 from typing import Any
 
 import pyarrow as pa
 
 from ingest.inert import yaml
+from shards.place import Place, read_range
 from shards.schema import DATA
 
 KNOWN_LICENCES = frozenset(
@@ -88,15 +88,13 @@ def _size_category(tracks: int) -> str:
     return "n>1B"
 
 
-def sample_fields(out: Path, manifest: dict[str, Any], tracks: pa.Table) -> list[tuple[str, str]]:
-    """Name and type of what the JSON beside the first payload says: it is alike for all tracks."""
+def sample_fields(out: Place, manifest: dict[str, Any], tracks: pa.Table) -> list[tuple[str, str]]:
+    """Name and type of what the JSON behind the first payload says: it is alike for all tracks."""
     if manifest.get("foreign") or not tracks.num_rows:
         return []
-    shard = out / manifest["shards"][tracks["shard"][0].as_py()]["name"]
-    with open(shard, "rb") as file:
-        file.seek(tracks["offset"][0].as_py() - tarfile.BLOCKSIZE)
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            _payload, member = tar.next(), tar.next()
-            content = tar.extractfile(member) if member else None
-            facts: dict[str, Any] = json.loads(content.read()) if content else {}
+    shard, offset, size = (tracks[name][0].as_py() for name in ("shard", "offset", "size"))
+    path = out / manifest["shards"][shard]["name"]
+    at = offset + -(-size // BLOCKSIZE) * BLOCKSIZE
+    member = TarInfo.frombuf(read_range(path, at, BLOCKSIZE), "ascii", "strict")
+    facts: dict[str, Any] = json.loads(read_range(path, at + BLOCKSIZE, member.size))
     return [(name, _TYPES[type(value)]) for name, value in sorted(facts.items())]
