@@ -10,12 +10,12 @@ from shards.progress import Progress as Bar
 class Progress:
     """Counts what a build does and shows it."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int | None, *, doing: str = "packing") -> None:
         self.seconds = 0.0
         self.tracks = 0
         self.rejected = 0
         self._start_s = time.monotonic()
-        self._bar = Bar("packing", total=total, unit="tracks")
+        self._bar = Bar(doing, total=total, unit="tracks")
 
     def packed(self, duration_s: float) -> None:
         """One more track."""

@@ -122,11 +122,14 @@ def read_manifest(path: Place) -> dict[str, Any]:
 
 
 def check_shards(path: Place, manifest: dict[str, Any]) -> None:
-    """Refuse an archive of which a shard is missing or has another size; all are listed."""
+    """Refuse an archive of which a shard is missing or has another size; all are listed.
+
+    One that `ingest index` made of tars that were there before names them wherever they lie.
+    """
     wrong = []
     for shard in manifest["shards"]:
         name = shard["name"]
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if not manifest.get("foreign") and not _is_below(name):
             raise InputError(f"{shown(path / MANIFEST)} names a shard outside: {shown(name)}.")
         file = path / name
         size = size_of(file) if file.is_file() else None
@@ -135,6 +138,10 @@ def check_shards(path: Place, manifest: dict[str, Any]) -> None:
             wrong.append(f"{shown(name)} {found}, want {shard['bytes']}")
     if wrong:
         raise InputError(f"{shown(path)} is damaged: " + "; ".join(wrong) + ".")
+
+
+def _is_below(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def fingerprint(table: pa.Table) -> str:
