@@ -112,9 +112,7 @@ def measure(
             todo[number] = name
         elif before != number:  # tars were added or taken away before it
             write_json(out / RECEIPTS / receipt_name(number), receipt)
-    for path in (out / RECEIPTS).glob("shard-*.json"):
-        if path.name not in {receipt_name(number) for number in range(len(paths))}:
-            path.unlink()
+    _sweep(out, len(paths))
     if not todo:
         return None
     progress = Progress(None, doing="measuring")
@@ -137,6 +135,14 @@ def _measure(
     if identity(name, path, settings) != before:
         raise InputError(f"{shown(path)} changed while it was measured: run the same again.")
     return receipt
+
+
+def _sweep(out: Path, num_tars: int) -> None:
+    """Remove what is half written, and receipts beyond the last tar; only under the lock."""
+    kept = {receipt_name(number) for number in range(num_tars)}
+    litter = [path for path in (out / RECEIPTS).glob("shard-*.json") if path.name not in kept]
+    for path in (*litter, *out.glob(".tmp-*"), *(out / RECEIPTS).glob(".tmp-*")):
+        path.unlink()
 
 
 def _receipts(out: Path) -> dict[str, tuple[int, dict[str, Any]]]:

@@ -496,6 +496,7 @@ def test_an_interrupted_index_measures_only_the_rest(three, tmp_path, monkeypatc
     monkeypatch.setattr("ingest.foreign.write_json", failing)
     with pytest.raises(KeyboardInterrupt):
         index(three, out)
+    (out / "receipts/.tmp-0123").write_text("half a receipt")
     assert not (out / "manifest.json").exists()
     monkeypatch.undo()
     done = len(json.loads(written[0].read_text())["rows"])
