@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from ingest.rejection import Rejection
 from ingest.sniff import HEAD_BYTES, sniff
 
-WAVE_FORMATS = frozenset({0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE})
-"""PCM, float, A-law, μ-law, and those that say so further on (mmreg.h)."""
+WAVE_FORMATS = frozenset({1, 3, 6, 7})
+"""PCM, float, A-law, μ-law (mmreg.h)."""
+
+_EXTENSIBLE = 0xFFFE
+"""The format stands at the start of the subformat, 24 bytes into the chunk."""
 
 CAN_BE_PACKED = "extract its tar and run `ingest build-shards` on the folder"
 
@@ -61,6 +64,8 @@ def _wav(head: bytes) -> Claim | None:
         name, size = struct.unpack_from(f"{order}4sI", head, at)
         if name == b"fmt ":
             form, _channels, rate_hz = struct.unpack_from(f"{order}HHI", head, at + 8)
+            if form == _EXTENSIBLE and at + 34 <= len(head):
+                (form,) = struct.unpack_from(f"{order}H", head, at + 32)
             return Claim("wav", rate_hz, 0) if form in WAVE_FORMATS else None
         at += 8 + size + size % 2
     return None

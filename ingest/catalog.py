@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from ingest.plan import Plan
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
+from ingest.sniff import is_installed
 from shards.files import json_bytes, publish, sha256_file, write_parquet
 from shards.index import fingerprint
 from shards.place import Place, size_of
@@ -66,7 +67,7 @@ def created_by() -> dict[str, str]:
     """Versions that an archive's bytes can depend on."""
     import soundfile
 
-    versions = {name: version(name) for name in PACKAGES}
+    versions = {name: version(name) for name in (*PACKAGES, *(["av"] if is_installed() else []))}
     return {
         **versions,
         "libsndfile": soundfile.__libsndfile_version__,

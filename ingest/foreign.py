@@ -10,17 +10,18 @@ from __future__ import annotations
 import base64
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ingest.asis import CAN_BE_PACKED
-from ingest.build import Built, cores, counted
+from ingest.build import Built, cores
 from ingest.card import write_card
 from ingest.catalog import TABLES, commit, created_by
 from ingest.folder import finished, last_manifest
 from ingest.lock import locked
+from ingest.packing import counted
 from ingest.plan import PLAN_INFO, Plan
 from ingest.pool import Decoded, Outcome, Pool
 from ingest.progress import Progress
@@ -28,7 +29,7 @@ from ingest.rejection import Rejection
 from ingest.scan import Rejected
 from ingest.settings import Settings
 from ingest.shard import RECEIPTS, facts_of, receipt_name, receipt_of
-from ingest.tars import Contents, Member, MemberPool, look_into, most_common_rate, refuse
+from ingest.tars import Contents, Member, MemberInputs, look_into, most_common_rate, refuse
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown, write_json
 from shards.schema import MANIFEST
@@ -116,7 +117,8 @@ def measure(
     if not todo:
         return None
     progress = Progress(None, doing="measuring")
-    with MemberPool(out, out, settings, num_workers=num_workers or cores()) as pool:
+    workers = num_workers or cores()
+    with Pool(MemberInputs(out), out, settings, num_workers=workers) as pool:
         for number, name in todo.items():
             receipt = _measure(paths[name], name, pool, settings, progress)
             write_json(out / RECEIPTS / receipt_name(number), receipt)
@@ -130,7 +132,7 @@ def _measure(
     """The receipt of one tar."""
     before = identity(name, path, settings)
     found = look_into(path, name, rate_hz=settings.sample_rate)
-    outcomes = list(counted(pool.decode(found.members), progress))
+    outcomes = counted(pool.decode(found.members), progress)
     receipt = {**before, **_receipt(found, outcomes, settings), "sha256": sha256_file(path)}
     if identity(name, path, settings) != before:
         raise InputError(f"{shown(path)} changed while it was measured: run the same again.")
@@ -169,14 +171,16 @@ def identity(name: str, path: Path, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _receipt(found: Contents, outcomes: list[Outcome], settings: Settings) -> dict[str, Any]:
+def _receipt(found: Contents, outcomes: Iterator[Outcome], settings: Settings) -> dict[str, Any]:
     """Facts and place of every member that a reader will find, and why others have none."""
     rows, rejected = [], list(found.rejected)
     for member, outcome in zip(found.members, outcomes, strict=True):
         if isinstance(outcome, Rejected):
             outcome.key = member.key
             rejected.append(outcome)
-        elif member.claim.frames and member.claim.frames != outcome.facts["frames"]:
+            continue
+        outcome.payload.close()  # the bytes in the tar are read, not these
+        if member.claim.frames and member.claim.frames != outcome.facts["frames"]:
             message = f"does not have the length that its header says: {CAN_BE_PACKED}"
             why = Rejection("decode", "needs_repacking", message)
             rejected.append(refuse(member.raw, member.offset, why))

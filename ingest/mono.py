@@ -28,7 +28,7 @@ class Sound(Protocol):
     channels: int
 
     def next_block(self, frames: int) -> np.ndarray:
-        """Up to `frames` samples of every channel, float32 [n, channels]; n = 0 at the end."""
+        """About `frames` samples of every channel, float32 [n, channels]; n = 0 at the end."""
 
 
 class Mono:

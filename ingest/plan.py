@@ -8,6 +8,8 @@ generation, and nothing that is packed is touched.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +45,23 @@ PAYLOAD_SHARE = {"wav": 0.15, "aiff": 0.15, "flac": 0.25, "mp3": 1.0, "ogg": 1.2
 
 
 @dataclass(frozen=True)
+class Slice:
+    """What a shard is made from."""
+
+    settings: Settings
+    sources: list[Source]
+
+    @property
+    def sha256(self) -> str:
+        """Its identity."""
+        decides = {k: v for k, v in self.settings.as_dict().items() if k != "limit"}
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
+        for source in self.sources:
+            digest.update(f"{source.key} {source.size} {source.mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
 class Plan:
     """Sources in the order of their keys, the shard of each, and what was left out at once."""
 
@@ -60,11 +79,11 @@ class Plan:
         """One more than the last shard, each of which has at least one source."""
         return max(self.shards, default=self.first_shard - 1) + 1
 
-    def by_shard(self) -> dict[int, list[Source]]:
+    def slices(self) -> dict[int, Slice]:
         """Slice of each shard."""
-        slices: dict[int, list[Source]] = {}
+        slices: dict[int, Slice] = {}
         for source, shard in zip(self.sources, self.shards, strict=True):
-            slices.setdefault(shard, []).append(source)
+            slices.setdefault(shard, Slice(self.settings, [])).sources.append(source)
         return slices
 
 

@@ -13,8 +13,9 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ingest.plan import Slice
 from ingest.pool import Decoded, Outcome
-from ingest.scan import Rejected, Source, shown_path
+from ingest.scan import Rejected, shown_path
 from ingest.settings import Settings
 from shards.errors import InputError
 from shards.files import publish, publishing, read_json, write_json
@@ -38,7 +39,7 @@ def receipt_of(out: Place, number: int) -> dict[str, Any]:
     return receipt
 
 
-def is_complete(out: Place, number: int, settings: Settings, sources: list[Source]) -> bool:
+def is_complete(out: Place, number: int, part: Slice) -> bool:
     """Whether a shard and its receipt are on disk and belong to this slice of the plan."""
     try:
         receipt = receipt_of(out, number)
@@ -47,34 +48,25 @@ def is_complete(out: Place, number: int, settings: Settings, sources: list[Sourc
             return False
     except (InputError, OSError):
         return False
-    return {"bytes": size, "slice": slice_sha256(settings, sources)}.items() <= receipt.items()
-
-
-def slice_sha256(settings: Settings, sources: list[Source]) -> str:
-    """Identity of what a shard is made from."""
-    decides = {name: value for name, value in settings.as_dict().items() if name != "limit"}
-    digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
-    for source in sources:
-        digest.update(f"{source.key} {source.size} {source.mtime_ns}\n".encode())
-    return digest.hexdigest()
+    return {"bytes": size, "slice": part.sha256}.items() <= receipt.items()
 
 
 def write_shard(
     out: Place,
     number: int,
-    settings: Settings,
-    sources: list[Source],
+    part: Slice,
     outcomes: Iterator[Outcome],
 ) -> None:
     """Publish the tar of these outcomes, its seek table and, last, its receipt."""
     from webdataset.writer import TarWriter  # loads torch: a second
 
+    settings = part.settings
     rows: list[dict[str, Any]] = []
     rejected: list[Rejected] = []
     seeks: list[np.ndarray] = []
     with publishing(out / DATA / shard_name(number)) as file:
         with TarWriter(file, user="", group="", mtime=0, encoder=False) as tar:
-            for source, outcome in zip(sources, outcomes, strict=True):
+            for source, outcome in zip(part.sources, outcomes, strict=True):
                 if isinstance(outcome, Rejected):
                     rejected.append(outcome)
                     outcome.key = source.key
@@ -87,7 +79,7 @@ def write_shard(
         sha256 = hashlib.file_digest(cast("io.BufferedRandom", file), "sha256").hexdigest()
         size = file.tell()
     receipt = {
-        "slice": slice_sha256(settings, sources),
+        "slice": part.sha256,
         "bytes": size,
         "sha256": sha256,
         "rows": rows,

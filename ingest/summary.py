@@ -16,6 +16,7 @@ from ingest.settings import Settings
 from shards.files import read_parquet, shown
 from shards.index import Index
 from shards.labels import SPLITS, Labels, label_names
+from shards.place import Place
 from shards.schema import REJECTED
 
 EXAMPLES = 5
@@ -57,7 +58,7 @@ def of_build(built: Built, *, as_json: bool) -> str:
     return "\n".join(lines)
 
 
-def of_scan(audio_dir: Path, found: Scan, settings: Settings, *, as_json: bool) -> str:
+def of_scan(audio_dir: str, found: Scan, settings: Settings, *, as_json: bool) -> str:
     """What a build would pack, before anything is decoded."""
     found.sources = found.sources[: settings.limit or None]
     plan = make_plan(found, settings, {}, after=[])
@@ -111,7 +112,7 @@ def _counts(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _holds(path: Path, manifest: dict[str, Any]) -> str:
+def _holds(path: Place, manifest: dict[str, Any]) -> str:
     counts = _counts(manifest)
     return (
         f"{shown(path)}: {counts['tracks']} tracks, {counts['hours']:.2f} h, "

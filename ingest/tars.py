@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 
 from ingest.asis import CAN_BE_PACKED, Claim, claim
 from ingest.members import BadTar, Entry, entries
-from ingest.pool import Decoded, Outcome, Pool
 from ingest.rejection import Rejection
 from ingest.scan import Rejected, Source, shown_path, track_key
 from ingest.sniff import AUDIO_EXTENSIONS
@@ -114,10 +113,17 @@ def refuse(raw: bytes, offset: int, why: Rejection) -> Rejected:
     return Rejected(shown_path(raw), why.stage, why.code, why.message, key)
 
 
-class MemberPool(Pool):
-    """Decoders of members: each is copied into a file without a name, which the decoder gets."""
+class MemberInputs:
+    """Opens members: each is copied into a file without a name, which the decoder gets.
 
-    def _decode(self, source: Source) -> Outcome:
+    Whether a tar is still what it was is asked once, when all of it is measured.
+    """
+
+    def __init__(self, scratch_dir: Path) -> None:
+        self._scratch_dir = scratch_dir
+
+    def open(self, source: Source) -> int:
+        """A copy of the member alone."""
         assert isinstance(source, Member)
         with tempfile.TemporaryFile(dir=self._scratch_dir) as file:
             with open(source.tar, "rb") as tar:
@@ -127,7 +133,8 @@ class MemberPool(Pool):
                     file.write(block)
                     left -= len(block)
             file.flush()
-            outcome = self._ask(source, file.fileno())
-        if isinstance(outcome, Decoded):
-            outcome.payload.close()
-        return outcome
+            return os.dup(file.fileno())
+
+    def is_still(self, source: Source, fd: int) -> bool:
+        """Whether the copy is whole."""
+        return os.fstat(fd).st_size == source.size

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from shards.errors import InputError
 
 if TYPE_CHECKING:
+    from pyarrow import NativeFile
     from pyarrow.fs import FileInfo, FileSystem
 
 COPY_BYTES = 8 << 20
@@ -81,9 +82,13 @@ class Remote:
         with self._system.open_input_stream(self._path) as stream:
             return bytes(stream.read())
 
+    def open(self) -> NativeFile:
+        """The object for reads anywhere in it (`read_at`), each a request; opening is one too."""
+        return self._system.open_input_file(self._path)
+
     def read_range(self, offset: int, size: int) -> bytes:
-        """Part of the object, in one request."""
-        with self._system.open_input_file(self._path) as file:
+        """Part of the object."""
+        with self.open() as file:
             return bytes(file.read_at(size, offset))
 
     def fetch(self, into: BinaryIO) -> None:

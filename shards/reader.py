@@ -7,10 +7,12 @@ import mmap
 import os
 import threading
 from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from pyarrow import NativeFile
 
 from shards.files import shown
 from shards.index import Index
@@ -142,6 +144,11 @@ def open_track(index: Index, row: int) -> TrackFile | RangeFile:
     return TrackFile(path, int(offset), int(size), int(frames))
 
 
+@lru_cache(maxsize=MAX_OPEN_SHARDS)
+def _opened(shard: Remote) -> NativeFile:
+    return shard.open()
+
+
 class RangeFile:
     """A track in an object store: every window is one request."""
 
@@ -153,13 +160,16 @@ class RangeFile:
         """Samples [frames] int16 from `start` on, fewer past the end."""
         frames = max(0, min(frames, self.frames - start))
         try:
-            samples = read_by_range(self._index, self._row, start, frames, self._shard.read_range)
+            samples = read_by_range(self._index, self._row, start, frames, self._fetch)
         except (soundfile.LibsndfileError, ValueError) as error:
             raise DamagedTrack(f"{shown(self._shard)}, row {self._row}: {error}") from error
         if len(samples) != frames:
             where = f"{shown(self._shard)}, row {self._row}"
             raise DamagedTrack(f"{where}: {len(samples)} samples at {start}, want {frames}")
         return samples
+
+    def _fetch(self, offset: int, size: int) -> bytes:
+        return bytes(_opened(self._shard).read_at(size, offset))
 
     def __enter__(self) -> RangeFile:
         return self

@@ -15,6 +15,7 @@ from ingest.build import Built, build_shards
 from ingest.decode import Packed, pack
 from ingest.payload import Sink
 from ingest.settings import Settings
+from ingest.sniff import is_installed
 
 FORMATS = {
     "wav": {"format": "WAV", "subtype": "PCM_16"},
@@ -88,7 +89,7 @@ def write_corpus(folder: Path) -> Corpus:
         b"bad/header-only.wav": "corrupt",
         b"bad/empty.ogg": "empty",
         b"bad/text.mp3": "not_audio",
-        b"bad/apple.m4a": "unsupported",
+        b"bad/apple.m4a": "corrupt" if is_installed() else "unsupported",
         b"bad/short.wav": "too_short",
         b"bad/no-samples.wav": "empty",
         b"bad/nan.wav": "not_finite",

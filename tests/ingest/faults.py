@@ -25,6 +25,12 @@ OPERATIONS = {
     "os.chmod": "chmod",
     "os.truncate": "truncate",
 }
+NOT_POSSIBLE = 77
+"""Exit code of a trial that this machine does not permit."""
+
+NAMELESS = ("write", "fsync", "chmod")
+"""Operations on open files: their errors bear no file name."""
+
 ERRORS = ("ENOSPC", "EIO", "EACCES")
 
 
@@ -41,7 +47,7 @@ class Fault:
     """Change sources before the first event whose operation and path begin so."""
 
     edits: tuple[tuple[str, str], ...] = ()
-    """(unlink | append | rewrite, path); no path: the source that was opened last."""
+    """(unlink | append | rewrite, path); no path: what was opened last in the first folder."""
 
 
 class Wire:
@@ -53,6 +59,7 @@ class Wire:
         self._journal = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._go = journal.parent / "go"
         self._pid = os.getpid()
+        self._builtin_open = builtins.open
         self._count = 0
         self._lock = threading.Lock()
         self._source = ""
@@ -87,7 +94,7 @@ class Wire:
         watched = isinstance(file, os.PathLike) and os.fsencode(file).startswith(self._folders)
         if watched and mode == "w+b":
             return io.BufferedRandom(CountedFile(self, file))
-        return io.open(file, mode, *args, **kwargs)
+        return self._builtin_open(file, mode, *args, **kwargs)
 
     def event(self, operation: str, path: str, fd: int | None = None) -> None:
         """One more event, before it happens."""
@@ -110,14 +117,14 @@ class Wire:
                 edit(how, target or self._source)
             self._fault = replace(self._fault, edit_at="")
         if self._count == self._fault.at:
-            self._act(path)
+            self._act(operation, path)
         if operation == "open unnamed":
             if self._fault.no_unnamed_files:
                 raise OSError(errno.EOPNOTSUPP, "Operation not supported")
-        elif operation == "open":
+        elif operation == "open" and os.fsencode(path).startswith(self._folders[0]):
             self._source = path
 
-    def _act(self, path: str) -> None:
+    def _act(self, operation: str, path: str) -> None:
         act = self._fault.act
         if act.startswith("kill"):
             die(with_children=act == "kill-all")
@@ -126,7 +133,8 @@ class Wire:
                 time.sleep(0.005)
         else:
             number = getattr(errno, act)
-            raise OSError(number, os.strerror(number), path)
+            named = [] if operation in NAMELESS else [path]
+            raise OSError(number, os.strerror(number), *named)
 
 
 class CountedFile(io.FileIO):
@@ -182,6 +190,6 @@ def edit(how: str, path: str) -> None:
     if how == "unlink":
         os.unlink(path)
         return
-    with io.open(path, "r+b" if how == "rewrite" else "ab") as file:  # noqa: UP020 - open is ours
+    with open(path, "r+b" if how == "rewrite" else "ab") as file:
         file.write(b"RIFF" if how == "rewrite" else bytes(2))
     os.utime(path, ns=(1, 10**18))

@@ -126,6 +126,7 @@ def run_trial(
     command: bool,
     unprivileged: bool,
     max_file_bytes: int,
+    max_open_files: int,
     tmpfs_kib: int,
     record: str,
     reverse_listings: bool,
@@ -142,6 +143,8 @@ def run_trial(
         return NOT_POSSIBLE
     if max_file_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+    if max_open_files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max_open_files, max_open_files))
     if command:
         os.execv(sys.executable, [sys.executable, "-m", "ingest", *args])
     if reverse_listings:

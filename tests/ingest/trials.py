@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,7 @@ class Trials:
         command: bool = False,
         unprivileged: bool = False,
         max_file_bytes: int = 0,
+        max_open_files: int = 0,
         tmpfs_kib: int = 0,
         record: Path | None = None,
         reverse_listings: bool = False,
@@ -108,6 +109,7 @@ class Trials:
             command=command,
             unprivileged=unprivileged,
             max_file_bytes=max_file_bytes,
+            max_open_files=max_open_files,
             tmpfs_kib=tmpfs_kib,
             record=str(record or ""),
             reverse_listings=reverse_listings,
@@ -175,16 +177,18 @@ def music() -> Path:
     return folder
 
 
-def write_tracks(folder: Path, count: int) -> None:
-    """Noisy tones of 0.3 s and more: wav, flac, ogg and mp3 take turns."""
+FORMS = ("wav", "flac", "ogg", "mp3")
+
+
+def write_tracks(folder: Path, count: int, forms: tuple[str, ...] = FORMS) -> None:
+    """Noisy tones of 0.3 s and more, whose forms take turns."""
     rng = np.random.default_rng(0)
-    forms = ("wav", "flac", "ogg", "mp3")
     for number in range(count):
         rate_hz = (16_000, 44_100)[number % 2]
         t = np.arange(int(rate_hz * (0.3 + number / 100))) / rate_hz
         tone = 0.3 * np.sin(2 * np.pi * 220 * (1 + number / 12) * t)
         soundfile.write(
-            folder / f"{number}.{forms[number % 4]}",
+            folder / f"{number}.{forms[number % len(forms)]}",
             tone + 0.05 * rng.standard_normal(len(t)),
             rate_hz,
         )
@@ -214,7 +218,22 @@ class Case:
 
     audio: Path
     before: Path | None
-    after: Tree
+    whole: Path
+
+    @cached_property
+    def after(self) -> Tree:
+        """What lies in the folder when all is done."""
+        return tree(self.whole)
+
+    @cached_property
+    def events(self) -> list[str]:
+        """File operations of an undisturbed build, in order."""
+        return self.build(self.begin(), fault=Fault()).events
+
+    def number_of(self, event: str, *, after: int = 0) -> int:
+        """Of the first event that begins so, counted from 1."""
+        numbered = enumerate(self.events, start=1)
+        return next(n for n, e in numbered if n > after and e.startswith(event))
 
     def begin(self) -> Path:
         """An output folder as the build finds it."""
@@ -241,7 +260,7 @@ class Case:
         """Run again without a fault, the build ends with the bytes of an undisturbed one."""
         ended = self.build(out)
         assert ended.code == REJECTS, ended.stderr
-        assert differences(tree(out), self.after) == []
+        assert_same(tree(out), self.after)
         return ended
 
 
@@ -260,10 +279,16 @@ def differences(found: Tree, wanted: Tree) -> list[str]:
     ]
 
 
+def assert_same(found: Tree, wanted: Tree) -> None:
+    """Two trees are equal, or what differs is said."""
+    wrong = differences(found, wanted)
+    assert not wrong, "\n".join(wrong)
+
+
 @cache
 def first_build() -> Case:
     """The corpus into a new folder."""
-    return Case(music(), None, tree(undisturbed()))
+    return Case(music(), None, undisturbed())
 
 
 @cache
@@ -277,7 +302,7 @@ def growth() -> Case:
     after = trials().fresh("grown") / "out"
     shutil.copytree(before, after)
     assert trials().build(music(), after).code == REJECTS
-    return Case(music(), before, tree(after))
+    return Case(music(), before, after)
 
 
 def spread(count: int, total: int) -> list[int]:
