@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.bucket import scan_bucket
+from ingest.card import write_card
 from ingest.catalog import commit, created_by
 from ingest.folder import (
     check_generations,
@@ -106,7 +107,8 @@ def build_shards(
             else:
                 withdraw(out, plans.pop())
         sweep(out, plans)
-    assert manifest is not None
+        assert manifest is not None
+        write_card(out, manifest)
     return Built(
         out=out,
         manifest=manifest,

@@ -76,20 +76,27 @@ def created_by() -> dict[str, str]:
     }
 
 
-def commit(out: Place, plans: list[Plan], before: dict[str, Any] | None) -> dict[str, Any]:
+def commit(
+    out: Place,
+    plans: list[Plan],
+    before: dict[str, Any] | None,
+    *,
+    also: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Publish index and rejected inputs of each generation and, last, the manifest.
 
     Args:
         out: Folder of the archive; all its shards have their receipts.
         plans: Of all generations.
         before: The manifest that is to be replaced: what it vouches for stays as it is.
+        also: What the manifest is to say besides, or instead.
     """
     found = gather(out, plans)
     generations = [
         _untouched(out, plan, found, before or {}) or publish_generation(out, plan, found)
         for plan in plans
     ]
-    manifest = _manifest(out, plans[-1], found, generations)
+    manifest = {**_manifest(out, plans[-1], found, generations), **(also or {})}
     _publish_new(out / MANIFEST, sealed_bytes(manifest))
     return manifest
 
@@ -129,7 +136,7 @@ def _prints(rows: list[dict[str, Any]]) -> pa.Table:
 
 def _shard_entry(number: int, plan: Plan, receipt: dict[str, Any]) -> dict[str, Any]:
     return {
-        "name": f"{DATA}/{shard_name(number)}",
+        "name": receipt.get("name", f"{DATA}/{shard_name(number)}"),
         "bytes": receipt["bytes"],
         "sha256": receipt["sha256"],
         "tracks": len(receipt["rows"]),

@@ -138,6 +138,44 @@ def labels(
     return 0
 
 
+def index(
+    tars: Positional[tuple[Path, ...]],
+    /,
+    out: Path,
+    sample_rate: int = 0,
+    num_workers: int = 0,
+    min_seconds: float = 0.1,
+    max_seconds: float = 21_600.0,
+    licence: str = "",
+    json: bool = False,
+) -> int:
+    """Make existing WebDataset tars an archive without repacking: FLAC and WAV of one sample rate.
+
+    Every such member is decoded once to measure it; labels, training and evaluation then read it
+    where it lies. Other audio is listed with what to do. Run again after tars were added or
+    changed, it measures those.
+
+    Args:
+        tars: WebDataset tars; they are only read.
+        out: Folder of the index; the tars may lie in it or anywhere.
+        sample_rate: Tracks of another rate are not indexed; 0 takes the rate that most have.
+        num_workers: Decoder processes; 0 takes one a core.
+        min_seconds: Shorter tracks are rejected.
+        max_seconds: Longer tracks are rejected.
+        licence: Of the audio, written into every track's facts.
+        json: Print the summary as JSON.
+    """
+    from ingest import summary
+    from ingest.foreign import index_tars
+    from ingest.settings import Settings
+
+    settings = Settings(min_seconds=min_seconds, max_seconds=max_seconds, licence=licence)
+    workers = num_workers or None
+    built = index_tars(tars, out, sample_rate=sample_rate, settings=settings, num_workers=workers)
+    print(summary.of_build(built, as_json=json))
+    return 3 if built.rejected else 0
+
+
 def info(shards: Positional[Path], /, json: bool = False) -> int:
     """What an archive holds: tracks, hours, labels, rejected files.
 
@@ -172,6 +210,7 @@ def check(shards: Positional[Path], /, against: Path | None = None, json: bool =
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "build-shards": build_shards,
+    "index": index,
     "labels": labels,
     "info": info,
     "check": check,

@@ -23,11 +23,12 @@ from ingest.containers import is_truncated
 from ingest.fingerprint import Fingerprint
 from ingest.measure import Measure
 from ingest.mono import Mono, Sound
-from ingest.payload import MAX_BYTES, Sink, TooLarge, to_int16, write
+from ingest.payload import MAX_BYTES, Sink, TooLarge, write
 from ingest.rejection import Rejection
 from ingest.settings import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, Settings
 from ingest.sounds import open_sound
 from ingest.tags import read_tags
+from shards.samples import to_int16
 
 HASH_BYTES = 1 << 24
 

@@ -35,14 +35,15 @@ class Progress(Tally):
     """A tally that people can watch.
 
     Args:
-        total: Files of all shards.
+        total: Files of all shards, None if nobody knows.
         before: How many of them an earlier run has packed or refused.
+        doing: What is going on.
     """
 
-    def __init__(self, total: int, *, before: int) -> None:
+    def __init__(self, total: int | None, *, before: int = 0, doing: str = "packing") -> None:
         super().__init__()
         self._start_s = time.monotonic()
-        self._bar = Bar("packing", total=total, unit="tracks", initial=before)
+        self._bar = Bar(doing, total=total, unit="tracks", initial=before)
 
     def add(self, other: Tally) -> None:
         """Count, and show the speed."""

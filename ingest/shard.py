@@ -93,7 +93,7 @@ def write_shard(
 
 def _write_track(tar: TarWriter, track: Decoded, settings: Settings) -> dict[str, Any]:
     """Add payload and facts of a track; its row of the index, still without a place."""
-    row = _facts(track, settings)
+    row = facts_of(track, settings)
     with track.payload as payload:
         row["size"] = payload.seek(0, io.SEEK_END)
         payload.seek(0)
@@ -108,7 +108,7 @@ def _write_track(tar: TarWriter, track: Decoded, settings: Settings) -> dict[str
     return row
 
 
-def _facts(track: Decoded, settings: Settings) -> dict[str, Any]:
+def facts_of(track: Decoded, settings: Settings) -> dict[str, Any]:
     """What is known of a track; constant names and types, no nulls, no lists: loaders infer."""
     path = shown_path(track.source.raw)
     facts = dict(track.facts)

@@ -127,11 +127,14 @@ def read_manifest(path: Place) -> dict[str, Any]:
 
 
 def check_shards(path: Place, manifest: dict[str, Any]) -> None:
-    """Refuse an archive of which a shard is missing or has another size; all are listed."""
+    """Refuse an archive of which a shard is missing or has another size; all are listed.
+
+    One that `ingest index` made of tars that were there before names them wherever they lie.
+    """
     wrong = []
     for shard in manifest["shards"]:
         name = shard["name"]
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if not manifest.get("foreign") and not _is_below(name):
             raise InputError(f"{shown(path / MANIFEST)} names a shard outside: {shown(name)}.")
         file = path / name
         size = size_of(file) if file.is_file() else None
@@ -145,6 +148,10 @@ def check_shards(path: Place, manifest: dict[str, Any]) -> None:
 def to_repair(path: Place) -> str:
     """What to type when a file of an archive is damaged."""
     return f"Run `ingest repair {shlex.quote(shown(path))} AUDIO_DIR`."
+
+
+def _is_below(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def fingerprint(table: pa.Table) -> str:

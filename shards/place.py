@@ -173,3 +173,12 @@ def size_of(file: Place) -> int:
     if not info.is_file:
         raise FileNotFoundError(str(file))
     return int(info.size)
+
+
+def read_range(file: Place, offset: int, size: int) -> bytes:
+    """Part of a file or object, fewer bytes past its end."""
+    if isinstance(file, Remote):
+        return file.read_range(offset, size)
+    with open(file, "rb") as stream:
+        stream.seek(offset)
+        return stream.read(size)

@@ -17,6 +17,7 @@ from pyarrow import NativeFile
 from shards.files import shown
 from shards.index import Index
 from shards.place import Remote
+from shards.samples import mix, to_int16
 from shards.seek import read_by_range
 
 MAX_OPEN_SHARDS = 256
@@ -104,20 +105,25 @@ class TrackFile:
         except soundfile.LibsndfileError as error:
             self._member.close()
             raise DamagedTrack(f"{self._where}: {error}") from error
+        self._is_plain = self._sound.channels == 1 and self._sound.subtype == "PCM_16"
 
     def read(self, start: int, frames: int) -> np.ndarray:
         """Samples [frames] int16 from `start` on, fewer past the end, mixed down if need be."""
         frames = max(0, min(frames, self.frames - start))
         try:
             self._sound.seek(start)
-            samples = self._sound.read(frames, dtype="int16", always_2d=True)
+            samples = self._samples(frames)
         except soundfile.LibsndfileError as error:
             raise DamagedTrack(f"{self._where}: {error}") from error
         if len(samples) != frames:
             raise DamagedTrack(f"{self._where}: {len(samples)} samples at {start}, want {frames}")
-        if samples.shape[1] == 1:
-            return np.asarray(samples[:, 0])
-        return np.asarray(np.rint(samples.mean(axis=1, dtype=np.float64)).astype(np.int16))
+        return samples
+
+    def _samples(self, frames: int) -> np.ndarray:
+        """What comes next, int16 [≤ frames], as ingest has measured it."""
+        if self._is_plain:
+            return np.asarray(self._sound.read(frames, dtype="int16"))
+        return to_int16(mix(self._sound.read(frames, dtype="float32", always_2d=True)))
 
     def __enter__(self) -> TrackFile:
         return self
