@@ -25,6 +25,9 @@ OPERATIONS = {
     "os.chmod": "chmod",
     "os.truncate": "truncate",
 }
+NOT_POSSIBLE = 77
+"""Exit code of a trial that this machine does not permit."""
+
 NAMELESS = ("write", "fsync", "chmod")
 """Operations on open files: their errors bear no file name."""
 
@@ -56,6 +59,7 @@ class Wire:
         self._journal = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._go = journal.parent / "go"
         self._pid = os.getpid()
+        self._builtin_open = builtins.open
         self._count = 0
         self._lock = threading.Lock()
         self._source = ""
@@ -90,7 +94,7 @@ class Wire:
         watched = isinstance(file, os.PathLike) and os.fsencode(file).startswith(self._folders)
         if watched and mode == "w+b":
             return io.BufferedRandom(CountedFile(self, file))
-        return io.open(file, mode, *args, **kwargs)
+        return self._builtin_open(file, mode, *args, **kwargs)
 
     def event(self, operation: str, path: str, fd: int | None = None) -> None:
         """One more event, before it happens."""
@@ -186,6 +190,6 @@ def edit(how: str, path: str) -> None:
     if how == "unlink":
         os.unlink(path)
         return
-    with io.open(path, "r+b" if how == "rewrite" else "ab") as file:  # noqa: UP020 - open is ours
+    with open(path, "r+b" if how == "rewrite" else "ab") as file:
         file.write(b"RIFF" if how == "rewrite" else bytes(2))
     os.utime(path, ns=(1, 10**18))

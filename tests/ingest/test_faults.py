@@ -1,4 +1,4 @@
-"""A full disk, a failing disk, a closed door, sources that move: said in one line, nothing wrong."""
+"""A full disk, a failing disk, a closed door, sources that move: said in a line, nothing wrong."""
 
 import hashlib
 import re
@@ -13,24 +13,24 @@ from ingest.scan import track_key
 from shards.files import read_parquet
 from shards.index import Index
 from shards.reader import read_track
-from tests.ingest.faults import ERRORS, Fault
-from tests.ingest.trials import (
+from tests.ingest.cases import (
     REJECTS,
     Case,
-    Ended,
     assert_same,
     final,
     first_build,
     growth,
     spread,
     tree,
-    trials,
     write_tracks,
 )
-from tests.ingest.trial_server import NOT_POSSIBLE
+from tests.ingest.faults import ERRORS, NOT_POSSIBLE, Fault
+from tests.ingest.trials import Ended, trials
 
 CODES = {"ENOSPC": 4, "EIO": 4, "EACCES": 2}
 CASES = {"first build": first_build, "growth": growth}
+
+
 def slow(value):
     return pytest.param(value, marks=pytest.mark.slow)
 
@@ -85,7 +85,7 @@ def check_fault(case: Case, at: int, error: str) -> str:
 
 
 def check_hole(case: Case, out: Path, event: str) -> None:
-    """All but the source that could not be opened are as ever; it is listed and packed next time."""
+    """All but the source that could not be opened are as ever; it is packed next time."""
     assert event.startswith(f"open '{case.audio}/"), f"a hole after {event}"
     name = Path(event.strip("'")).name
     assert not_packed(out)[name] == "unreadable"
@@ -141,7 +141,7 @@ def test_a_file_that_may_not_grow_ends_the_build(count):
 
 @pytest.mark.parametrize("error", ["EMFILE", slow("ENOMEM")])
 def test_what_the_process_lacks_is_not_held_against_a_track(error):
-    """Too few open files, too little memory: the build ends, or it would list good tracks as bad."""
+    """Too few open files, no memory: the build ends, else it would list good tracks as bad."""
     case = first_build()
     decoding = case.number_of("open unnamed")
     source = case.number_of(f"open '{case.audio}/", after=decoding)

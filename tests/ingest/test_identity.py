@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from tests.ingest.cases import REJECTS, assert_same, first_build, growth, music, tree
 from tests.ingest.faults import Fault
-from tests.ingest.trials import REJECTS, assert_same, first_build, growth, music, tree, trials
+from tests.ingest.trials import trials
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are told from /proc")
 
