@@ -173,6 +173,18 @@ def test_a_folder_that_may_not_be_written_is_said_at_once(begun):
     case.check_goes_on(out)
 
 
+def test_a_lost_plan_of_a_later_generation_costs_no_packed_track():
+    case = growth()
+    out = trials().fresh("lost") / "out"
+    shutil.copytree(case.whole, out)
+    (out / "plan-000001.json").unlink()
+    before = tree(out)
+    ended = case.build(out)
+    assert ended.code == 2, f"{ended.code}: {sorted(before.keys() - tree(out).keys())} are gone"
+    assert "plan-000001.json" in check_message(ended, out)
+    assert_same(tree(out), before)
+
+
 def test_sources_that_vanish_change_or_grow_meanwhile_are_listed_and_the_others_exact():
     """40 tracks; ten of them are not what was planned when their turn comes, or while it is."""
     folder = trials().fresh("moving")
