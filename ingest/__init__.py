@@ -6,6 +6,7 @@ _WHERE = {
     "Settings": "ingest.settings",
     "add_labels": "ingest.labels.add",
     "build_shards": "ingest.build",
+    "index_tars": "ingest.foreign",
 }
 __all__ = sorted(_WHERE)
 __getattr__ = exports(__name__, _WHERE)

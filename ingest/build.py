@@ -2,158 +2,169 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ingest.bucket import scan_bucket
+from ingest.card import write_card
 from ingest.catalog import commit, created_by
-from ingest.lock import LOCK, locked
-from ingest.plan import (
-    PLAN,
-    PLAN_INFO,
-    Plan,
-    check_settings,
-    check_sources,
-    make_plan,
-    new_sources,
-    read_plan,
-    write_plan,
+from ingest.folder import (
+    check_generations,
+    check_out,
+    finished,
+    last_manifest,
+    sweep,
+    verdicts,
+    withdraw,
 )
-from ingest.pool import Outcome, Pool
-from ingest.progress import Progress
-from ingest.scan import Rejected, Scan, scan
+from ingest.growth import PASSING, news, planned
+from ingest.lock import locked
+from ingest.packing import pack
+from ingest.plan import Plan, check_settings, check_sources, make_plan, read_plans, write_plan
+from ingest.progress import Progress, Tally
+from ingest.scan import Scan, Source, scan
 from ingest.settings import Settings
-from ingest.shard import RECEIPTS, read_receipt, write_shard
+from ingest.shard import RECEIPTS, is_complete, receipt_of
 from shards.errors import InputError
-from shards.files import read_parquet, sha256_file, shown
-from shards.index import check_shards, read_manifest
-from shards.schema import DATA, REJECTED
+from shards.files import read_parquet, shown
+from shards.place import Place, Remote, place
+from shards.schema import DATA, SEEK
 
 log = logging.getLogger(__name__)
 
-OURS = {DATA, RECEIPTS, LOCK, PLAN}
-"""What a build may have left before its plan was complete."""
+
+@dataclass(frozen=True)
+class Crew:
+    """Who packs.
+
+    Args:
+        num_workers: Decoder processes, of each task on a cluster; as many as cores if None here.
+        ray_address: Of a cluster that packs instead of this machine; "" for none.
+    """
+
+    num_workers: int | None = None
+    ray_address: str = ""
 
 
 @dataclass(frozen=True)
 class Built:
     """What a build did and what the archive holds now."""
 
-    out: Path
+    out: Place
     manifest: dict[str, Any]
     rejected: list[dict[str, str]]
     new_tracks: int
     new_seconds: float
     elapsed_s: float
-    unplanned: int
-    """Audio files that appeared after the build was planned: they are not in the archive."""
+    changed: int
+    """Packed tracks whose source is another file now; the archive keeps what it has."""
 
 
 def build_shards(
-    audio_dir: Path | str,
-    out: Path | str,
+    audio_dir: Place | str,
+    out: Place | str,
     *,
     settings: Settings | None = None,
     num_workers: int | None = None,
+    ray_address: str = "",
 ) -> Built:
-    """Pack all audio below a folder; a build that was interrupted goes on where it stopped."""
-    audio_dir, out = Path(audio_dir), Path(out)
-    settings = settings or Settings()
+    """Pack all audio below a folder; a build that was interrupted goes on where it stopped.
+
+    Files that are new since become a generation of their own: nothing that is packed is touched.
+    """
+    audio_dir, out = place(audio_dir), place(out)
+    settings, crew = settings or Settings(), Crew(num_workers, ray_address)
     begun = time.monotonic()
-    found = scan(audio_dir, without=out)
-    if not found.sources and _finished(out) is None:
+    check_out(out)
+    found = scan_place(audio_dir, without=out, known=planned(read_plans(out)))
+    if not found.sources and finished(out) is None:
         raise no_audio(audio_dir, found)
-    check_out(audio_dir, out)
-    (out / DATA).mkdir(parents=True, exist_ok=True)
-    (out / RECEIPTS).mkdir(exist_ok=True)
+    for folder in (DATA, RECEIPTS, SEEK):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    done: list[Tally] = []
     with locked(out):
-        sweep(out)
-        plan = the_plan(out, found, settings)
-        progress = Progress(len(plan.sources))
-        manifest = _finished(out)
-        if manifest is None:
-            receipts = build(audio_dir, out, plan, num_workers or cores(), progress)
-            manifest = commit(out, plan, receipts)
-        progress.close()
-        sweep(out)
+        plans = read_plans(out)
+        check_generations(out, plans)
+        sweep(out, plans)
+        if plans:
+            check_plans(out, plans, found, settings)
+        manifest = finished(out)
+        if plans and manifest is None:  # finish what was begun
+            done.append(build(audio_dir, out, plans, crew))
+            manifest = commit(out, plans, last_manifest(out))
+        new = news(plans, found, verdicts(out, manifest), limit=settings.limit)
+        if new and found.sources:
+            plans.append(make_plan(new.scan, settings, created_by(), after=plans))
+            write_plan(out, plans[-1])
+            done.append(build(audio_dir, out, plans, crew))
+            if manifest is None or not came_to_nothing(out, plans[-1]):
+                manifest = commit(out, plans, manifest)
+            else:
+                withdraw(out, plans.pop())
+        sweep(out, plans)
+        assert manifest is not None
+        write_card(out, manifest)
     return Built(
         out=out,
         manifest=manifest,
-        rejected=read_parquet(out / REJECTED).to_pylist(),
-        new_tracks=progress.tracks,
-        new_seconds=progress.seconds,
+        rejected=read_parquet(out / manifest["generations"][-1]["rejected"]).to_pylist(),
+        new_tracks=sum(tally.tracks for tally in done),
+        new_seconds=sum(tally.seconds for tally in done),
         elapsed_s=time.monotonic() - begun,
-        unplanned=new_sources(plan, found),
+        changed=new.changed,
     )
 
 
-def the_plan(out: Path, found: Scan, settings: Settings) -> Plan:
-    """The plan that a build in this folder began with, or a new one."""
-    plan = read_plan(out)
-    if plan is None:
-        plan = make_plan(found, settings, created_by())
-        write_plan(out, plan)
-        return plan
-    check_settings(out, plan, settings)
-    if found.sources or _finished(out) is None:  # a finished archive outlives its sources
-        check_sources(out, plan, found)
-    if plan.created_by != (now := created_by()):
-        changed = [f"{k} {v} → {now[k]}" for k, v in plan.created_by.items() if now.get(k) != v]
+def scan_place(audio_dir: Place, *, without: Place, known: Mapping[bytes, Source]) -> Scan:
+    """All audio below a folder, or below one of an object store."""
+    if isinstance(audio_dir, Remote):
+        return scan_bucket(audio_dir, without=without, known=known)
+    return scan(audio_dir, without=without if isinstance(without, Path) else None, known=known)
+
+
+def check_plans(out: Place, plans: list[Plan], found: Scan, settings: Settings) -> None:
+    """Refuse to go on with other settings or another folder; say if versions have changed."""
+    check_settings(out, plans[0], settings)
+    if found.sources:  # a finished archive outlives its sources
+        check_sources(out, plans, found)
+    before, now = plans[-1].created_by, created_by()
+    if before != now:
+        changed = [
+            f"{name} {v} → {now.get(name)}" for name, v in before.items() if now.get(name) != v
+        ]
         log.warning("Versions changed since %s was begun: %s.", shown(out), ", ".join(changed))
-    return plan
 
 
-def build(
-    audio_dir: Path, out: Path, plan: Plan, num_workers: int, progress: Progress
-) -> list[dict[str, Any]]:
-    """Receipts of all shards, building those that are not complete."""
-    slices = plan.by_shard()
-    receipts = {n: read_receipt(out, n, plan.settings, slices[n]) for n in slices}
-    todo = [number for number, receipt in receipts.items() if receipt is None]
-    progress.skip(sum(len(slices[n]) for n in slices if n not in todo))
-    if todo:
-        # The tar writer's package takes a second to load: meanwhile the decoders start.
-        threading.Thread(target=import_module, args=("webdataset.writer",)).start()
-        num_workers = min(num_workers, sum(len(slices[n]) for n in todo))
-        with Pool(audio_dir, out / DATA, plan.settings, num_workers=num_workers) as pool:
-            sources = itertools.chain.from_iterable(slices[number] for number in todo)
-            outcomes = counted(pool.decode(sources), progress)
-            for number in todo:
-                of_shard = itertools.islice(outcomes, len(slices[number]))
-                receipts[number] = write_shard(out, number, plan.settings, slices[number], of_shard)
-    return [receipt for receipt in receipts.values() if receipt is not None]
+def build(audio_dir: Place, out: Place, plans: list[Plan], crew: Crew) -> Tally:
+    """Build the shards of all plans that are not complete; what was done."""
+    slices = {n: part for plan in plans for n, part in plan.slices().items()}
+    todo = {n: part for n, part in slices.items() if not is_complete(out, n, part)}
+    total, left = (sum(len(part.sources) for part in some.values()) for some in (slices, todo))
+    progress = Progress(total, before=total - left)
+    if todo and crew.ray_address:
+        from ingest.cluster import pack_on_cluster  # imports ray
+
+        workers = crew.num_workers or 1
+        for tally in pack_on_cluster(
+            audio_dir, out, todo, address=crew.ray_address, num_workers=workers
+        ):
+            progress.add(tally)
+    elif todo:
+        pack(audio_dir, out, todo, crew.num_workers or cores(), progress)
+    progress.close()
+    return progress
 
 
-def counted(outcomes: Iterator[Outcome], progress: Progress) -> Iterator[Outcome]:
-    """The same outcomes, each told to the progress."""
-    for outcome in outcomes:
-        if isinstance(outcome, Rejected):
-            progress.refused()
-        else:
-            progress.packed(outcome.seconds)
-        yield outcome
-
-
-def check_out(audio_dir: Path, out: Path) -> None:
-    """Refuse a folder that holds anything but an archive, so that nothing is mixed."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {shown(out)} is a file. Want a folder.")
-    if not out.exists() or (out / PLAN_INFO).exists():
-        return
-    strange = [path.name for path in out.iterdir() if path.name not in OURS]
-    strange = sorted(name for name in strange if not name.startswith(".tmp-"))
-    if strange:
-        raise InputError(
-            f"--out {shown(out)} is no archive and holds {shown(', '.join(strange[:5]))}. "
-            "Give a new or an empty folder."
-        )
+def came_to_nothing(out: Place, plan: Plan) -> bool:
+    """Whether a generation holds no track and no verdict that lasts."""
+    receipts = [receipt_of(out, number) for number in range(plan.first_shard, plan.end_shard)]
+    codes = {row["code"] for receipt in receipts for row in receipt["rejected"]}
+    return not (plan.rejected or any(r["rows"] for r in receipts) or codes - PASSING)
 
 
 def cores() -> int:
@@ -161,31 +172,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def sweep(out: Path) -> None:
-    """Remove what an interrupted build left half written; only under the lock."""
-    for folder in (out, out / DATA, out / RECEIPTS):
-        for path in folder.glob(".tmp-*"):
-            path.unlink(missing_ok=True)
-
-
-def no_audio(audio_dir: Path, found: Scan) -> InputError:
+def no_audio(audio_dir: Place, found: Scan) -> InputError:
     """Why nothing can be packed."""
     rejected = "".join(f" {r.path} {r.message}." for r in found.rejected[:5])
     return InputError(
         f"No audio below {shown(audio_dir)}: {found.others} other files, "
         f"{len(found.rejected)} rejected.{rejected} Want wav, flac, ogg, mp3 or aiff files."
     )
-
-
-def _finished(out: Path) -> dict[str, Any] | None:
-    """The manifest of an archive that is whole, None if there is anything to do."""
-    try:
-        manifest = read_manifest(out)
-        check_shards(out, manifest)
-    except InputError:
-        return None
-    whole = all(
-        (out / name).is_file() and sha256_file(out / name) == file["sha256"]
-        for name, file in manifest["files"].items()
-    )
-    return manifest if whole else None

@@ -20,13 +20,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ingest.containers import is_truncated
+from ingest.fingerprint import Fingerprint
 from ingest.measure import Measure
 from ingest.mono import Mono, Sound
-from ingest.payload import MAX_BYTES, Sink, TooLarge, to_int16, write
+from ingest.payload import MAX_BYTES, Sink, TooLarge, write
 from ingest.rejection import Rejection
 from ingest.settings import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, Settings
 from ingest.sounds import open_sound
 from ingest.tags import read_tags
+from shards.samples import to_int16
 
 HASH_BYTES = 1 << 24
 
@@ -55,12 +57,12 @@ def pack(
     source.seek(0)
     tags = read_tags(source, name)
     os.lseek(fd, 0, os.SEEK_SET)  # seek(0) may stay inside the buffer
-    measure = Measure(settings.sample_rate)
+    measure, fingerprint = Measure(settings.sample_rate), Fingerprint(settings.sample_rate)
     with open_sound(fd) as sound:
         _check(sound)
         mono = Mono(sound, rate_hz=settings.sample_rate, max_seconds=settings.max_seconds)
         try:
-            blocks = _measured(mono.blocks(), measure, beat)
+            blocks = _watched(mono.blocks(), (measure, fingerprint), beat)
             write(blocks, sink, codec=settings.codec, sample_rate=settings.sample_rate)
         except TooLarge:
             message = f"needs more than {MAX_BYTES} bytes as {settings.codec}"
@@ -75,7 +77,8 @@ def pack(
         **origin,
         "source_sha256": source_sha256,
     }
-    return Packed(facts, sink.seek_table(measure.frames, settings.sample_rate))
+    seek = sink.seek_table(measure.frames, settings.sample_rate)
+    return Packed(facts, seek, fingerprint.result().hex())
 
 
 def _hash(source: BinaryIO, beat: Callable[[], None]) -> str:
@@ -106,12 +109,15 @@ def _check_length(frames: int, settings: Settings) -> None:
         raise Rejection("limit", "too_short", message)
 
 
-def _measured(
-    blocks: Iterator[np.ndarray], measure: Measure, beat: Callable[[], None]
+def _watched(
+    blocks: Iterator[np.ndarray],
+    watchers: tuple[Measure | Fingerprint, ...],
+    beat: Callable[[], None],
 ) -> Iterator[np.ndarray]:
-    """The blocks as int16 [n], each measured; whatever else looks at every sample looks here."""
+    """The blocks as int16 [n]; whoever looks at every sample has seen each."""
     for block in blocks:
         samples = to_int16(block)
-        measure.add(samples)
+        for watcher in watchers:
+            watcher.add(samples)
         yield samples
         beat()

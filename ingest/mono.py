@@ -9,6 +9,7 @@ import numpy as np
 import soxr
 
 from ingest.rejection import Rejection
+from shards.samples import mix
 
 BLOCK_VALUES = 1 << 19
 """Samples that are decoded, or come out of the resampler, at a time."""
@@ -79,11 +80,3 @@ class Mono:
             raise Rejection("decode", "not_finite", "holds samples that are no finite numbers")
         if loudest >= FULL_SCALE:
             self._clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
-
-
-def mix(block: np.ndarray) -> np.ndarray:
-    """Mean of all channels, [n, channels] → [n]; column by column is 30 times as fast as mean()."""
-    mixed = block[:, 0]
-    for channel in range(1, block.shape[1]):
-        mixed = mixed + block[:, channel]
-    return np.ascontiguousarray(mixed / np.float32(block.shape[1]))

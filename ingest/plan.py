@@ -1,24 +1,33 @@
-"""The plan of a build: which file goes into which shard, fixed before anything is decoded.
+"""The plans of an archive: which file goes into which shard, fixed before anything is decoded.
 
 A shard is a function of its slice of the plan, the settings and the sources' bytes. A track that
 turns out to be bad leaves a hole and moves no other, so any run of any shard gives the same bytes.
+The first build has plan 0; files that are there later get a plan and shards of their own, a new
+generation, and nothing that is packed is touched.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from ingest.scan import Rejected, Scan, Source, shown_path
 from ingest.settings import Settings
 from shards.errors import InputError
-from shards.files import read_json, read_parquet, sha256_file, shown, write_json, write_parquet
+from shards.files import read_parquet, sha256_file, shown
+from shards.index import to_repair
+from shards.place import Place
+from shards.schema import of_generation
+from shards.sealed import read_sealed, write_vouched
 
 PLAN, PLAN_INFO = "plan.parquet", "plan.json"
 MIB = 1 << 20
+
+SHARD_TRACKS = 4_096
+"""A shard of tiny tracks ends here, so that what is held of one shard stays small."""
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -37,9 +46,28 @@ PAYLOAD_SHARE = {"wav": 0.15, "aiff": 0.15, "flac": 0.25, "mp3": 1.0, "ogg": 1.2
 
 
 @dataclass(frozen=True)
+class Slice:
+    """What a shard is made from."""
+
+    settings: Settings
+    sources: list[Source]
+
+    @property
+    def sha256(self) -> str:
+        """Its identity."""
+        decides = {k: v for k, v in self.settings.as_dict().items() if k != "limit"}
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
+        for source in self.sources:
+            digest.update(f"{source.key} {source.size} {source.mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
 class Plan:
     """Sources in the order of their keys, the shard of each, and what was left out at once."""
 
+    generation: int
+    first_shard: int
     settings: Settings
     created_by: dict[str, str]
     sources: list[Source]
@@ -48,42 +76,53 @@ class Plan:
     others: int
 
     @property
-    def num_shards(self) -> int:
-        """Shards 0 to n - 1, each with at least one source."""
-        return len(set(self.shards))
+    def end_shard(self) -> int:
+        """One more than the last shard, each of which has at least one source."""
+        return max(self.shards, default=self.first_shard - 1) + 1
 
-    def by_shard(self) -> dict[int, list[Source]]:
+    def slices(self) -> dict[int, Slice]:
         """Slice of each shard."""
-        slices: dict[int, list[Source]] = {}
+        slices: dict[int, Slice] = {}
         for source, shard in zip(self.sources, self.shards, strict=True):
-            slices.setdefault(shard, []).append(source)
+            slices.setdefault(shard, Slice(self.settings, [])).sources.append(source)
         return slices
 
 
-def make_plan(scan: Scan, settings: Settings, created_by: dict[str, str]) -> Plan:
-    """Assign sources to shards by their key and size alone."""
-    sources = scan.sources[: settings.limit or None]
+def make_plan(
+    scan: Scan, settings: Settings, created_by: dict[str, str], *, after: list[Plan]
+) -> Plan:
+    """Assign sources to shards by their key and size alone, after the shards of earlier plans."""
+    sources, first_shard = scan.sources, after[-1].end_shard if after else 0
     keys = [source.key for source in sources]
     if len(set(keys)) != len(keys):
         raise InputError("Two paths have the same key: rename one of them.")  # 2^-128 a pair
-    shards = assign(sources, settings)
-    return Plan(settings, created_by, sources, shards, scan.rejected, scan.others)
+    return Plan(
+        generation=len(after),
+        first_shard=first_shard,
+        settings=settings,
+        created_by=created_by,
+        sources=sources,
+        shards=assign(sources, settings, first_shard),
+        rejected=scan.rejected,
+        others=scan.others,
+    )
 
 
-def assign(sources: list[Source], settings: Settings) -> list[int]:
+def assign(sources: list[Source], settings: Settings, number: int = 0) -> list[int]:
     """Shard of each source: filled in order until the expected payload exceeds `shard_mib`."""
     scale = settings.sample_rate / 16_000 * (2 if settings.codec == "wav" else 1)
-    shards, number, filled = [], 0, 0.0
+    shards: list[int] = []
+    filled, tracks = 0.0, 0
     for source in sources:
         expected = source.size * PAYLOAD_SHARE.get(source.kind, 1.0) * scale
-        if filled and filled + expected > settings.shard_mib * MIB:
-            number, filled = number + 1, 0.0
-        filled += expected
+        if tracks == SHARD_TRACKS or (tracks and filled + expected > settings.shard_mib * MIB):
+            number, filled, tracks = number + 1, 0.0, 0
+        filled, tracks = filled + expected, tracks + 1
         shards.append(number)
     return shards
 
 
-def write_plan(out: Path, plan: Plan) -> None:
+def write_plan(out: Place, plan: Plan) -> None:
     """Publish a plan: the table first, then the file that vouches for it."""
     rows = [
         {
@@ -97,42 +136,56 @@ def write_plan(out: Path, plan: Plan) -> None:
         }
         for source, shard in zip(plan.sources, plan.shards, strict=True)
     ]
-    write_parquet(out / PLAN, pa.Table.from_pylist(rows, PLAN_SCHEMA))
-    info = {
+    facts = {
+        "first_shard": plan.first_shard,
         "settings": plan.settings.as_dict(),
         "created_by": plan.created_by,
         "others": plan.others,
         "rejected": [vars(rejected) for rejected in plan.rejected],
-        "sha256": sha256_file(out / PLAN),
     }
-    write_json(out / PLAN_INFO, info)
+    table = pa.Table.from_pylist(rows, PLAN_SCHEMA)
+    write_vouched(*plan_paths(out, plan.generation), table, facts)
 
 
-def read_plan(out: Path) -> Plan | None:
-    """The plan of a folder, None if none was finished."""
-    if not (out / PLAN_INFO).exists():
-        return None
-    info: dict[str, Any] = read_json(out / PLAN_INFO)
-    if sha256_file(out / PLAN) != info["sha256"]:
-        raise InputError(f"{shown(out / PLAN)} is damaged: delete {shown(out)} and pack again.")
-    rows = read_parquet(out / PLAN).to_pylist()
+def plan_paths(out: Place, generation: int) -> tuple[Place, Place]:
+    """Table of a generation's plan, and the file that vouches for it."""
+    return out / of_generation(PLAN, generation), out / of_generation(PLAN_INFO, generation)
+
+
+def read_plans(out: Place) -> list[Plan]:
+    """The plans of a folder, generation by generation; none if the first was not finished."""
+    plans: list[Plan] = []
+    while plan_paths(out, len(plans))[1].exists():
+        plans.append(_read_plan(out, len(plans)))
+    return plans
+
+
+def _read_plan(out: Place, generation: int) -> Plan:
+    table, vouches = plan_paths(out, generation)
+    info = read_sealed(vouches, remedy=to_repair(out))
+    if not table.exists() or sha256_file(table) != info["sha256"]:
+        raise InputError(f"{shown(table)} is missing or damaged. {to_repair(out)}")
+    columns = read_parquet(table).to_pydict()
+    fields = (columns[name] for name in ("raw", "size", "mtime_ns", "kind"))
     return Plan(
+        generation=generation,
+        first_shard=info["first_shard"],
         settings=Settings(**info["settings"]),
         created_by=info["created_by"],
-        sources=[Source(r["raw"], r["size"], r["mtime_ns"], r["kind"]) for r in rows],
-        shards=[r["shard"] for r in rows],
+        sources=[Source(*values) for values in zip(*fields, strict=True)],
+        shards=columns["shard"],
         rejected=[Rejected(**r) for r in info["rejected"]],
         others=info["others"],
     )
 
 
-def check_settings(out: Path, plan: Plan, settings: Settings) -> None:
-    """Refuse to go on with other settings than the ones a build began with."""
+def check_settings(out: Place, plan: Plan, settings: Settings) -> None:
+    """Refuse to go on with other settings than the ones an archive began with."""
     begun, asked = plan.settings.as_dict(), settings.as_dict()
     different = [
         f"{name} {begun[name]!r}, asked {asked[name]!r}"
         for name in begun
-        if begun[name] != asked[name]
+        if name != "limit" and begun[name] != asked[name]
     ]
     if different:
         raise InputError(
@@ -141,20 +194,13 @@ def check_settings(out: Path, plan: Plan, settings: Settings) -> None:
         )
 
 
-def check_sources(out: Path, plan: Plan, scan: Scan) -> None:
+def check_sources(out: Place, plans: list[Plan], scan: Scan) -> None:
     """Refuse a folder that does not hold what was planned: another one, or a disk that is gone."""
     there = {source.raw for source in scan.sources}
-    found = sum(source.raw in there for source in plan.sources)
-    if 2 * found < len(plan.sources):
+    planned = {source.raw for plan in plans for source in plan.sources}
+    found = len(planned & there)
+    if 2 * found < len(planned):
         raise InputError(
-            f"{shown(out)} was begun from a folder of which only {found} of {len(plan.sources)} "
+            f"{shown(out)} was begun from a folder of which only {found} of {len(planned)} "
             "audio files are here. Give that folder, or another --out."
         )
-
-
-def new_sources(plan: Plan, scan: Scan) -> int:
-    """How many files there are now that the plan does not know."""
-    if plan.settings.limit:
-        return 0
-    known = {source.raw for source in plan.sources}
-    return sum(source.raw not in known for source in scan.sources)

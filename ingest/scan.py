@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from shards.files import shown
 _READ_ONLY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """A file to decode: raw relative path, and what it was when it was planned."""
 
@@ -45,7 +45,7 @@ class Source:
         return track_key(self.raw)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rejected:
     """An input that is not packed, and why."""
 
@@ -53,6 +53,7 @@ class Rejected:
     stage: str
     code: str
     message: str
+    key: str = ""
 
 
 @dataclass
@@ -75,15 +76,20 @@ def shown_path(raw: bytes) -> str:
     return shown(raw.decode("utf-8", "surrogateescape"))
 
 
-def scan(folder: Path, *, without: Path | None = None) -> Scan:
-    """All audio below `folder`, sorted by key; `without` (the output) is passed over."""
+def scan(
+    folder: Path, *, without: Path | None = None, known: Mapping[bytes, Source] | None = None
+) -> Scan:
+    """All audio below `folder`, sorted by key; `without` (the output) is passed over.
+
+    Files that are still as they are `known` to be are not opened again.
+    """
     if not folder.is_dir():
         raise InputError(f"{shown(folder)} is not a folder. Want one that holds audio files.")
     found = Scan()
     root = os.fsencode(folder)
     skipped = os.path.realpath(os.fsencode(without)) if without else None
     for relative, entry in _walk(root, skipped, found):
-        _look_at(relative, entry, found)
+        _look_at(relative, entry, found, known or {})
     found.sources.sort(key=lambda source: source.key)
     found.rejected.sort(key=lambda rejected: rejected.path)
     return found
@@ -110,7 +116,9 @@ def _walk(
                 folders.append(relative)
 
 
-def _look_at(relative: bytes, entry: os.DirEntry[bytes], found: Scan) -> None:
+def _look_at(
+    relative: bytes, entry: os.DirEntry[bytes], found: Scan, known: Mapping[bytes, Source]
+) -> None:
     """Put one file where it belongs."""
     extension = os.path.splitext(entry.name)[1].lower().decode("latin-1")
     claims = extension in AUDIO_EXTENSIONS
@@ -122,6 +130,10 @@ def _look_at(relative: bytes, entry: os.DirEntry[bytes], found: Scan) -> None:
         if not stat.S_ISREG(status.st_mode):
             _count_irregular(relative, entry, claims, found)
             return
+        before = known.get(relative)
+        if before and (before.size, before.mtime_ns) == (status.st_size, status.st_mtime_ns):
+            found.sources.append(before)
+            return
         kind = _kind(entry.path, status.st_size, mpeg=extension in MPEG_EXTENSIONS)
     except OSError as error:
         found.rejected.append(_unreadable(relative, error))
@@ -129,7 +141,7 @@ def _look_at(relative: bytes, entry: os.DirEntry[bytes], found: Scan) -> None:
     if kind in READABLE or (kind and claims and is_installed()):
         found.sources.append(Source(relative, status.st_size, status.st_mtime_ns, kind))
     elif claims:
-        found.rejected.append(_not_packed(relative, status.st_size, kind))
+        found.rejected.append(not_packed(relative, status.st_size, kind))
     else:
         found.others += 1
 
@@ -152,10 +164,10 @@ def _count_irregular(relative: bytes, entry: os.DirEntry[bytes], claims: bool, f
         return
     what = "a symbolic link" if entry.is_symlink() else "no regular file"
     message = f"is {what} and was not followed; copy the file itself below the folder"
-    found.rejected.append(Rejected(shown_path(relative), "scan", "not_a_file", message))
+    found.rejected.append(_rejected(relative, "not_a_file", message))
 
 
-def _not_packed(relative: bytes, size: int, kind: str) -> Rejected:
+def not_packed(relative: bytes, size: int, kind: str) -> Rejected:
     """Why a file that claims to be audio is left out."""
     if size == 0:
         code, message = "empty", "has no bytes"
@@ -163,9 +175,13 @@ def _not_packed(relative: bytes, size: int, kind: str) -> Rejected:
         code, message = "unsupported", f"holds {kind}, which {INSTALL} lets us read"
     else:
         code, message = "not_audio", "is named like audio, but its content is not audio"
-    return Rejected(shown_path(relative), "scan", code, message)
+    return _rejected(relative, code, message)
 
 
 def _unreadable(relative: bytes, error: OSError) -> Rejected:
     """A file or folder that may not be opened."""
-    return Rejected(shown_path(relative), "scan", "unreadable", error.strerror or str(error))
+    return _rejected(relative, "unreadable", error.strerror or str(error))
+
+
+def _rejected(relative: bytes, code: str, message: str) -> Rejected:
+    return Rejected(shown_path(relative), "scan", code, message, track_key(relative))

@@ -2,100 +2,113 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
-import mmap
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
+import numpy as np
+
+from ingest.plan import Slice
 from ingest.pool import Decoded, Outcome
-from ingest.scan import Rejected, Source, shown_path
+from ingest.scan import Rejected, shown_path
 from ingest.settings import Settings
 from shards.errors import InputError
-from shards.files import publishing, read_json, write_json
-from shards.schema import DATA, shard_name
+from shards.files import publish, publishing
+from shards.index import to_repair
+from shards.place import Place, size_of
+from shards.schema import DATA, SEEK, seek_name, shard_name
+from shards.sealed import read_sealed, write_sealed
+
+if TYPE_CHECKING:
+    from webdataset.writer import TarWriter
 
 RECEIPTS = "receipts"
 
 
-def receipt_path(out: Path, number: int) -> Path:
-    """Where the receipt of a shard lies."""
-    return out / RECEIPTS / f"{Path(shard_name(number)).stem}.json"
+def receipt_name(number: int) -> str:
+    """File name of a shard's receipt below `receipts/`."""
+    return f"{Path(shard_name(number)).stem}.json"
 
 
-def read_receipt(
-    out: Path, number: int, settings: Settings, sources: list[Source]
-) -> dict[str, Any] | None:
-    """The receipt of a shard that is complete on disk and belongs to this slice, else None."""
+def receipt_of(out: Place, number: int) -> dict[str, Any]:
+    """The receipt of a shard: what its tar holds and where, and what was refused."""
+    return read_sealed(out / RECEIPTS / receipt_name(number), remedy=to_repair(out))
+
+
+def is_complete(out: Place, number: int, part: Slice) -> bool:
+    """Whether a shard and its receipt are on disk and belong to this slice of the plan."""
     try:
-        receipt: dict[str, Any] = read_json(receipt_path(out, number))
-        size = (out / DATA / shard_name(number)).stat().st_size
+        receipt = receipt_of(out, number)
+        size = size_of(out / DATA / shard_name(number))
+        if "seek" in receipt and receipt["seek"]["bytes"] != size_of(_seek_path(out, number)):
+            return False
     except (InputError, OSError):
-        return None
-    wanted = {"bytes": size, "slice": slice_sha256(settings, sources)}
-    return receipt if wanted.items() <= receipt.items() else None
-
-
-def slice_sha256(settings: Settings, sources: list[Source]) -> str:
-    """Identity of what a shard is made from."""
-    digest = hashlib.sha256(json.dumps(settings.as_dict(), sort_keys=True).encode())
-    for source in sources:
-        digest.update(f"{source.key} {source.size} {source.mtime_ns}\n".encode())
-    return digest.hexdigest()
+        return False
+    return {"bytes": size, "slice": part.sha256}.items() <= receipt.items()
 
 
 def write_shard(
-    out: Path,
+    out: Place,
     number: int,
-    settings: Settings,
-    sources: list[Source],
+    part: Slice,
     outcomes: Iterator[Outcome],
-) -> dict[str, Any]:
-    """Publish the tar of these outcomes and its receipt, which is returned."""
+) -> None:
+    """Publish the tar of these outcomes, its seek table and, last, its receipt."""
     from webdataset.writer import TarWriter  # loads torch: a second
 
+    settings = part.settings
     rows: list[dict[str, Any]] = []
     rejected: list[Rejected] = []
-    path = out / DATA / shard_name(number)
-    with publishing(path) as file:
+    seeks: list[np.ndarray] = []
+    with publishing(out / DATA / shard_name(number)) as file:
         with TarWriter(file, user="", group="", mtime=0, encoder=False) as tar:
-            for outcome in outcomes:
+            for source, outcome in zip(part.sources, outcomes, strict=True):
                 if isinstance(outcome, Rejected):
                     rejected.append(outcome)
+                    outcome.key = source.key
                 else:
                     rows.append(_write_track(tar, outcome, settings))
+                    seeks.append(outcome.seek)
         file.flush()
         _locate(file, rows, settings.codec)
         file.seek(0)
         sha256 = hashlib.file_digest(cast("io.BufferedRandom", file), "sha256").hexdigest()
         size = file.tell()
     receipt = {
-        "slice": slice_sha256(settings, sources),
+        "slice": part.sha256,
         "bytes": size,
         "sha256": sha256,
         "rows": rows,
         "rejected": [vars(r) for r in rejected],
     }
-    write_json(receipt_path(out, number), receipt)
-    return receipt
+    if settings.codec == "flac":
+        receipt["seek"] = _write_seek(out, number, rows, seeks)
+    write_sealed(out / RECEIPTS / receipt_name(number), receipt)
 
 
-def _write_track(tar: Any, track: Decoded, settings: Settings) -> dict[str, Any]:
+def _write_track(tar: TarWriter, track: Decoded, settings: Settings) -> dict[str, Any]:
     """Add payload and facts of a track; its row of the index, still without a place."""
-    row = _facts(track, settings)
-    with track.payload as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as payload:
-        row["size"] = len(payload)
-        member = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        view = memoryview(payload)
-        tar.write({"__key__": row["key"], settings.codec: view, "json": member.encode() + b"\n"})
-        view.release()
+    row = facts_of(track, settings)
+    with track.payload as payload:
+        row["size"] = payload.seek(0, io.SEEK_END)
+        payload.seek(0)
+        # As TarWriter writes a member, but copied piece by piece: a payload can be large.
+        member = tarfile.TarInfo(f"{row['key']}.{settings.codec}")
+        member.size, member.mode, member.mtime = row["size"], tar.mode, tar.mtime
+        tar.tarstream.addfile(member, payload)
+    facts = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    tar.write({"__key__": row["key"], "json": facts.encode() + b"\n"})
+    row["seek"] = 0
+    row["fingerprint"] = base64.b64encode(track.fingerprint).decode()
     return row
 
 
-def _facts(track: Decoded, settings: Settings) -> dict[str, Any]:
+def facts_of(track: Decoded, settings: Settings) -> dict[str, Any]:
     """What is known of a track; constant names and types, no nulls, no lists: loaders infer."""
     path = shown_path(track.source.raw)
     facts = dict(track.facts)
@@ -109,6 +122,7 @@ def _facts(track: Decoded, settings: Settings) -> dict[str, Any]:
         "channels": 1,
         "duration_s": facts["frames"] / settings.sample_rate,
         "silence_ratio": float(facts["silence_ratio"]),
+        "clipped_ratio": float(facts["clipped_ratio"]),
         "licence": settings.licence,
     }
 
@@ -122,3 +136,22 @@ def _locate(file: IO[bytes], rows: list[dict[str, Any]], codec: str) -> None:
         offset, size = places[f"{row['key']}.{codec}"]
         assert size == row["size"], f"{row['key']}: {size} bytes in the tar, {row['size']} written"
         row["offset"] = offset
+
+
+def _write_seek(
+    out: Place, number: int, rows: list[dict[str, Any]], seeks: list[np.ndarray]
+) -> dict[str, Any]:
+    """Publish the seek tables of a shard's tracks end to end; bytes and sha256 of the file."""
+    at = 0
+    for row, seek in zip(rows, seeks, strict=True):
+        row["seek"], at = at, at + len(seek)
+    buffer = io.BytesIO()
+    np.save(buffer, np.concatenate([np.zeros(0, "<u4"), *seeks]).astype("<u4"))
+    data = buffer.getvalue()
+    publish(_seek_path(out, number), data)
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _seek_path(out: Place, number: int) -> Place:
+    """Where the seek table of a shard lies."""
+    return out / SEEK / seek_name(number)

@@ -16,6 +16,7 @@ from ingest.settings import Settings
 from shards.files import read_parquet, shown
 from shards.index import Index
 from shards.labels import SPLITS, Labels, label_names
+from shards.place import Place
 from shards.schema import REJECTED
 
 EXAMPLES = 5
@@ -34,7 +35,7 @@ def of_build(built: Built, *, as_json: bool) -> str:
                 "elapsed_s": round(built.elapsed_s, 3),
                 "times_real_time": round(speed, 1),
                 "rejected_by_code": {code: len(rs) for code, rs in _by_code(built.rejected)},
-                "unplanned": built.unplanned,
+                "changed": built.changed,
             }
         )
     lines = [_holds(built.out, manifest)]
@@ -47,19 +48,20 @@ def of_build(built: Built, *, as_json: bool) -> str:
     else:
         lines.append("nothing to do: the archive is complete")
     lines += _rejections(built.rejected, manifest["others"])
-    if built.unplanned:
+    if built.changed:
         lines.append(
-            f"{built.unplanned} audio files appeared after this archive was planned and are not in "
-            "it: pack into a new --out to include them"
+            f"{built.changed} audio files changed since they were packed; the archive keeps what "
+            "it has: pack into a new --out to have them as they are now"
         )
     where = shlex.quote(str(built.out))
     lines.append(f"next: ingest labels {where} LABELS.csv --all")
     return "\n".join(lines)
 
 
-def of_scan(audio_dir: Path, found: Scan, settings: Settings, *, as_json: bool) -> str:
+def of_scan(audio_dir: str, found: Scan, settings: Settings, *, as_json: bool) -> str:
     """What a build would pack, before anything is decoded."""
-    plan = make_plan(found, settings, {})
+    found.sources = found.sources[: settings.limit or None]
+    plan = make_plan(found, settings, {}, after=[])
     size = sum(source.size for source in plan.sources)
     rejected = [vars(r) for r in found.rejected]
     if as_json:
@@ -67,14 +69,14 @@ def of_scan(audio_dir: Path, found: Scan, settings: Settings, *, as_json: bool) 
             {
                 "files": len(plan.sources),
                 "bytes": size,
-                "shards": plan.num_shards,
+                "shards": plan.end_shard,
                 "rejected": len(rejected),
                 "others": found.others,
             }
         )
     first = (
         f"{shown(audio_dir)}: {len(plan.sources)} audio files, {size / MIB:.1f} MiB, "
-        f"for {plan.num_shards} shards; nothing was written"
+        f"for {plan.end_shard} shards; nothing was written"
     )
     return "\n".join([first, *_rejections(rejected, found.others)])
 
@@ -83,7 +85,8 @@ def of_archive(path: Path, *, as_json: bool) -> str:
     """What an archive holds."""
     index = Index.open(path)
     manifest = index.manifest
-    rejected = read_parquet(path / REJECTED).to_pylist()
+    latest = manifest["generations"][-1]
+    rejected = read_parquet(path / latest["rejected"]).to_pylist()
     labels = {name: Labels.open(index, name).info for name in label_names(path)}
     if as_json:
         return json.dumps({**_counts(manifest), "labels": labels})
@@ -109,7 +112,7 @@ def _counts(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _holds(path: Path, manifest: dict[str, Any]) -> str:
+def _holds(path: Place, manifest: dict[str, Any]) -> str:
     counts = _counts(manifest)
     return (
         f"{shown(path)}: {counts['tracks']} tracks, {counts['hours']:.2f} h, "

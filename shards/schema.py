@@ -8,7 +8,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 INDEX = "index.parquet"
 REJECTED = "rejected.parquet"
+FINGERPRINTS = "fingerprints.parquet"
 DATA = "data"
+SEEK = "seek"
 LABELS = "labels"
 
 INDEX_SCHEMA = pa.schema(
@@ -18,6 +20,7 @@ INDEX_SCHEMA = pa.schema(
         ("shard", pa.int32()),  # position in the manifest's list of shards
         ("offset", pa.int64()),  # of the payload's first byte in the tar
         ("size", pa.int64()),  # of the payload in bytes
+        ("seek", pa.int64()),  # of the track's first entry in the shard's seek table, one a second
         ("codec", pa.string()),
         ("sample_rate", pa.int32()),
         ("channels", pa.int16()),
@@ -31,17 +34,22 @@ INDEX_SCHEMA = pa.schema(
         ("album", pa.string()),
         ("genre", pa.string()),
         ("duplicate_of", pa.string()),  # key of the first track with the same samples, else ""
+        ("near_duplicate_of", pa.string()),  # key of the first track that sounds the same, else ""
         ("peak_db", pa.float32()),  # of full scale
         ("rms_db", pa.float32()),
         ("silence_ratio", pa.float32()),  # share of 100 ms blocks below -60 dB of full scale
         ("clipped_ratio", pa.float32()),  # share of the source's samples at or beyond full scale
         ("truncated", pa.bool_()),  # the source ends before its container says it does
         ("licence", pa.string()),
+        ("generation", pa.int32()),  # 0 for the first build, then one more for each that added
     ]
 )
 
+FINGERPRINTS_SCHEMA = pa.schema([("key", pa.string()), ("fingerprint", pa.binary())])
+
 REJECTED_SCHEMA = pa.schema(
     [
+        ("key", pa.string()),
         ("path", pa.string()),
         ("stage", pa.string()),  # scan, decode, resample, limit
         ("code", pa.string()),  # a word to filter by: empty, not_audio, corrupt, too_short, …
@@ -53,3 +61,14 @@ REJECTED_SCHEMA = pa.schema(
 def shard_name(number: int) -> str:
     """File name of a shard below `data/`: six digits, so that brace expansion works."""
     return f"shard-{number:06d}.tar"
+
+
+def seek_name(number: int) -> str:
+    """File name of a shard's seek table below `seek/`."""
+    return f"shard-{number:06d}.npy"
+
+
+def of_generation(name: str, generation: int) -> str:
+    """`index.parquet` of the first build, `index-000001.parquet` of the one that added to it."""
+    stem, _, suffix = name.partition(".")
+    return f"{stem}-{generation:06d}.{suffix}" if generation else name

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ingest.card import write_card
 from ingest.labels.groups import VERSION_COLUMNS, Level, group_levels
 from ingest.labels.kinds import NoLabels, Target, infer_kind, read_target, why_no_labels
 from ingest.labels.split import Split, Strata, choose_split, given_split
@@ -71,6 +72,7 @@ def add_labels(shards_dir: Path, file: Path, options: Options | None = None) -> 
             if not options.all_columns:
                 raise InputError(f"Column {shown(column)!r} gives no labels: {reason}.") from None
             yield f"no labels from {shown(column)}: {reason}"
+    write_card(shards_dir, index.manifest)
 
 
 def _open(index: Index, file: Path, options: Options) -> Table:

@@ -13,10 +13,11 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from shards.files import write_json, write_parquet
+from shards.files import write_parquet
 from shards.index import Index, fingerprint
 from shards.labels import METRICS, Labels, label_schema, write_labels
 from shards.schema import FORMAT, INDEX, INDEX_SCHEMA, MANIFEST
+from shards.sealed import write_sealed
 
 RATE = 8000
 
@@ -46,9 +47,7 @@ def write_archive(path: Path, tracks: list[np.ndarray], sources: list[str] | Non
         members = [(member.offset_data, member.size) for member in tar]
     rows = []
     for i, samples in enumerate(tracks):
-        text = dict.fromkeys(
-            ("source_sha256", "title", "artist", "album", "genre", "duplicate_of"), ""
-        )
+        text = dict.fromkeys(("source_sha256", "title", "artist", "album", "genre"), "")
         rows.append(
             {
                 **text,
@@ -57,6 +56,7 @@ def write_archive(path: Path, tracks: list[np.ndarray], sources: list[str] | Non
                 "shard": 0,
                 "offset": members[i][0],
                 "size": members[i][1],
+                "seek": 0,
                 "codec": "flac",
                 "sample_rate": RATE,
                 "channels": 1,
@@ -67,7 +67,12 @@ def write_archive(path: Path, tracks: list[np.ndarray], sources: list[str] | Non
                 "peak_db": 0.0,
                 "rms_db": 0.0,
                 "silence_ratio": 0.0,
+                "clipped_ratio": 0.0,
+                "truncated": False,
+                "duplicate_of": "",
+                "near_duplicate_of": "",
                 "licence": "CC0",
+                "generation": 0,
             }
         )
     table = pa.Table.from_pylist(rows, schema=INDEX_SCHEMA)
@@ -77,9 +82,10 @@ def write_archive(path: Path, tracks: list[np.ndarray], sources: list[str] | Non
         "sample_rate": RATE,
         "tracks": len(tracks),
         "shards": [{"name": "data/shard-000000.tar", "bytes": shard.stat().st_size}],
+        "generations": [{"index": INDEX}],
         "fingerprint": fingerprint(table),
     }
-    write_json(path / MANIFEST, manifest)
+    write_sealed(path / MANIFEST, manifest)
     return Index.open(path)
 
 

@@ -9,9 +9,10 @@ import soxr
 
 from ingest.decode import pack
 from ingest.measure import FLOOR_DB, Measure
-from ingest.payload import Sink, to_int16
+from ingest.payload import Sink
 from ingest.rejection import Rejection
 from ingest.settings import Settings
+from shards.samples import to_int16
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "opus", "mp3", "aiff"])

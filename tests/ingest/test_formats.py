@@ -8,6 +8,7 @@ import soundfile
 import soxr
 
 import ingest.sniff
+from ingest.inputs import inputs_of
 from ingest.pool import Decoded, Pool
 from ingest.rejection import Rejection
 from ingest.scan import scan
@@ -109,7 +110,7 @@ def test_a_lossy_format_gives_the_music(name, tmp_path, decode_file):
 def test_they_are_found_and_packed_by_decoders_of_the_pool(tmp_path, decode_file):
     for name, form in {**LOSSLESS, **LOSSY}.items():
         write_av(tmp_path / "in" / name, music(1.0), *form)
-    with Pool(tmp_path / "in", tmp_path, Settings(), num_workers=2) as pool:
+    with Pool(inputs_of(tmp_path / "in"), tmp_path, Settings(), num_workers=2) as pool:
         outcomes = list(pool.decode(scan(tmp_path / "in").sources))
     assert len(outcomes) == len(LOSSLESS) + len(LOSSY)
     for outcome in outcomes:

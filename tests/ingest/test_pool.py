@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from ingest.inputs import inputs_of
 from ingest.pool import Decoded, Pool
 from ingest.scan import scan
 from ingest.settings import Settings
@@ -45,7 +46,7 @@ def test_a_decoder_that_dies_or_hangs_costs_one_file(tmp_path, make_chord, capfd
     script.write_text(BAD_WORKER.format(mark=str(tmp_path / "mark")))
     command = (sys.executable, "-P", str(script))
     limits = {"stall_s": 1.0, "deadline_s": 2.0}
-    pool = Pool(folder, tmp_path, Settings(), num_workers=2, command=command, **limits)
+    pool = Pool(inputs_of(folder), tmp_path, Settings(), num_workers=2, command=command, **limits)
     sources = scan(folder).sources
     with pool:
         outcomes = list(pool.decode(sources))
@@ -70,7 +71,7 @@ def test_outcomes_come_in_the_order_of_the_sources(tmp_path, make_chord):
     for number in range(8):
         make_chord(folder / f"{number}.wav", number, seconds=1 + 9 * (number == 0))
     sources = scan(folder).sources
-    with Pool(folder, tmp_path, Settings(), num_workers=2) as pool:
+    with Pool(inputs_of(folder), tmp_path, Settings(), num_workers=2) as pool:
         found = list(pool.decode(sources))
     assert [outcome.source for outcome in found] == sources
     for outcome in found:
@@ -80,6 +81,6 @@ def test_outcomes_come_in_the_order_of_the_sources(tmp_path, make_chord):
 def test_a_decoder_that_cannot_start_ends_the_build_with_its_reason(tmp_path, make_chord):
     make_chord(tmp_path / "in/a.wav", 0)
     command = (sys.executable, "-c", "raise SystemExit('no numpy here')")
-    pool = Pool(tmp_path / "in", tmp_path, Settings(), num_workers=1, command=command)
+    pool = Pool(inputs_of(tmp_path / "in"), tmp_path, Settings(), num_workers=1, command=command)
     with pool, pytest.raises(RuntimeError, match=r"did not start .*no numpy here"):
         list(pool.decode(scan(tmp_path / "in").sources))

@@ -134,25 +134,6 @@ def test_sources_that_vanish_before_a_resume_do_not_become_an_empty_archive(
         build_shards(tmp_path / "unmounted", tmp_path / "out", settings=small_shards)
 
 
-def test_files_that_change_or_vanish_are_named_and_new_ones_are_counted(
-    tmp_path, make_chord, small_shards
-):
-    folder, out = tmp_path / "in", tmp_path / "out"
-    for number in range(6):
-        make_chord(folder / f"{number}.wav", number)
-    build_shards(folder, out, settings=small_shards, num_workers=1)
-    shutil.rmtree(out / "data")
-    shutil.rmtree(out / "receipts")
-    (folder / "0.wav").unlink()
-    make_chord(folder / "1.wav", 7)
-    make_chord(folder / "new.wav", 8)
-    again = build_shards(folder, out, settings=small_shards, num_workers=1)
-    codes = {row["path"]: row["code"] for row in again.rejected}
-    assert codes == {"0.wav": "missing", "1.wav": "changed"}
-    assert again.manifest["tracks"] == 4
-    assert again.unplanned == 1
-
-
 def test_sigterm_ends_a_build_with_its_number_and_no_orphans(corpus, tmp_path):
     command = [sys.executable, "-m", "ingest", "build-shards", str(corpus.folder)]
     out = tmp_path / "out"

@@ -12,6 +12,7 @@ import pytest
 
 import ingest.process
 from ingest.answers import Nonsense, parse
+from ingest.inputs import inputs_of
 from ingest.pool import Decoded, Pool
 from ingest.sandbox import ALL, described, level
 from ingest.scan import scan
@@ -100,7 +101,7 @@ def probe(tmp_path, make_chord):
             )
             command = (sys.executable, "-P", str(script))
             with Pool(
-                tmp_path / "in", tmp_path, Settings(), num_workers=1, command=command
+                inputs_of(tmp_path / "in"), tmp_path, Settings(), num_workers=1, command=command
             ) as pool:
                 (outcome,) = pool.decode(scan(tmp_path / "in").sources)
         assert outcome.code == "probe", outcome
@@ -179,7 +180,7 @@ def test_decoding_needs_nothing_that_the_sandbox_takes(tmp_path, make_chord, dec
     frame = b"TIT2" + (len(title) + 1).to_bytes(4, "big") + b"\0\0\1" + title
     tag = b"ID3\3\0\0" + bytes([0, 0, 0, len(frame)]) + frame
     (folder / "a.mp3").write_bytes(tag + (folder / "a.mp3").read_bytes())
-    with Pool(folder, tmp_path, Settings(min_seconds=0), num_workers=2) as pool:
+    with Pool(inputs_of(folder), tmp_path, Settings(min_seconds=0), num_workers=2) as pool:
         outcomes = list(pool.decode(scan(folder).sources))
     for outcome in outcomes:
         assert isinstance(outcome, Decoded)
