@@ -1,8 +1,9 @@
-"""Landlock: from here on a process has the files it holds open, and nothing else by name.
+"""Landlock and seccomp: from here on a process has the files it holds open, nothing else by name.
 
 Of the kernel's offer (linux/landlock.h) all is taken, by ABI: every access to files, so neither
 reading, writing nor exec (1, Linux 5.13; 2, 3 and 5 add to it); TCP (4, Linux 6.7); signals and
-abstract sockets (6, Linux 6.12). What was reached is tried out, not believed.
+abstract sockets (6, Linux 6.12). Other sockets are left to `seccomp`. What was reached is tried
+out, not believed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+
+from ingest.seccomp import deny_calls
 
 CREATE_RULESET, RESTRICT_SELF = 444, 446  # system calls, the same on every architecture
 VERSION = 1  # flag: answer with the ABI
@@ -29,10 +32,13 @@ ALL = ("files", "network", "signals")
 def lock_down(parent: int) -> list[str]:
     """Give up all that can be given up; which of `ALL` turned out to be out of reach."""
     if sys.platform == "linux":
-        _restrict(ctypes.CDLL(None, use_errno=True))
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
+            _restrict(libc)
+            deny_calls(libc)
     proofs: dict[str, Callable[[], object]] = {
         "files": lambda: os.close(os.open(__file__, os.O_RDONLY)),
-        "network": _connect,
+        "network": _open_socket,
         "signals": lambda: os.kill(parent, 0),
     }
     return [name for name in ALL if _is_denied(proofs[name])]
@@ -48,7 +54,7 @@ def level(denied: list[str]) -> str:
 def _restrict(libc: ctypes.CDLL) -> None:
     """Handle every access there is and grant none; a kernel without Landlock changes nothing."""
     abi = libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), VERSION)
-    if abi < 1 or libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+    if abi < 1:
         return
     rights = [_rights(table, abi) for table in (FILES_BY_ABI, TCP_BY_ABI, SCOPES_BY_ABI)]
     attr = struct.pack(f"{1 + (abi >= 4) + (abi >= 6)}Q", *rights[: 1 + (abi >= 4) + (abi >= 6)])
@@ -63,11 +69,9 @@ def _rights(table: dict[int, int], abi: int) -> int:
     return sum(bits for since, bits in table.items() if since <= abi)
 
 
-def _connect() -> None:
-    """Reach for a port of this machine where nobody listens."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        probe.connect(("127.0.0.1", 1))
+def _open_socket() -> None:
+    """Of UDP; nothing is sent."""
+    socket.socket(type=socket.SOCK_DGRAM).close()
 
 
 def _is_denied(attempt: Callable[[], object]) -> bool:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import socket
+import struct
 import sys
 
 import numpy as np
@@ -15,6 +16,17 @@ from ingest.inputs import inputs_of
 from ingest.pool import Decoded, Pool
 from ingest.sandbox import ALL, described, level
 from ingest.scan import scan
+from ingest.seccomp import (
+    ALLOW,
+    ARCH_AT,
+    AUDIT_ARCH,
+    DENIED,
+    EQUAL,
+    LOAD,
+    NUMBER_AT,
+    RETURN,
+    filter_program,
+)
 from ingest.settings import Settings
 
 PROBE = """
@@ -45,6 +57,11 @@ def pack(source, sink, *, name, settings, beat):
         "truncate": lambda: os.truncate(folder + "/secret", 0),
         "run": lambda: subprocess.run([sys.executable, "-c", ""], check=True),
         "connect": lambda: socket.create_connection(("127.0.0.1", port)),
+        "udp": lambda: socket.socket(type=socket.SOCK_DGRAM),
+        "unix": lambda: socket.socket(socket.AF_UNIX),
+        "mode": lambda: os.chmod(folder + "/secret", 0o777),
+        "time": lambda: os.utime(folder + "/secret"),
+        "owner": lambda: os.chown(folder + "/secret", os.getuid(), os.getgid()),
         "bind": lambda: socket.create_server(("127.0.0.1", 0)),
         "signal": lambda: os.kill(parent, signal.SIGCONT),
         "abstract": lambda: abstract(address),
@@ -61,6 +78,9 @@ def pack(source, sink, *, name, settings, beat):
 worker.pack = pack
 worker.main()
 """
+
+
+NO_SECCOMP = "sandbox.deny_calls = lambda libc: None"
 
 
 @pytest.fixture
@@ -106,19 +126,44 @@ def test_a_decoder_reaches_nothing_by_name(probe, logged, tmp_path):
 
 
 def test_what_a_kernel_does_not_offer_is_missed_and_said(probe, logged):
-    reached = probe("sandbox.CREATE_RULESET = 9_999  # no such system call")
-    assert {"read", "connect", "signal", "run"} <= set(reached)
+    reached = probe(f"sandbox.CREATE_RULESET = 9_999  # no such system call\n{NO_SECCOMP}")
+    assert {"read", "remove", "connect", "udp", "signal", "run"} <= set(reached)
     assert logged() == [described([])]
     assert "not sandboxed" in logged()[0]
 
 
 def test_an_older_kernel_gives_a_part_of_it(probe, logged):
-    reached = probe("sandbox.SCOPES_BY_ABI = {6: 0}")
+    reached = probe(f"sandbox.SCOPES_BY_ABI = {{6: 0}}\n{NO_SECCOMP}")
     if "not sandboxed" in logged()[0]:
         pytest.skip("this kernel has no Landlock")
-    assert reached == ["signal", "abstract"]
-    assert "in part" in logged()[0]
-    assert "leaves them signals" in logged()[0]
+    assert reached == ["udp", "unix", "mode", "time", "owner", "signal", "abstract"]
+    assert logged()[0].endswith("but this kernel leaves them network, signals.")
+
+
+def run_filter(program: bytes, *, arch: int, number: int) -> int:
+    """What a filter answers, worked out instruction by instruction."""
+    data = {NUMBER_AT: number, ARCH_AT: arch}
+    at = value = 0
+    while True:
+        code, if_true, if_false, constant = struct.unpack_from("HBBI", program, 8 * at)
+        if code == RETURN:
+            return constant
+        if code == LOAD:
+            value, at = data[constant], at + 1
+        else:
+            holds = value == constant if code == EQUAL else value >= constant
+            at += 1 + (if_true if holds else if_false)
+
+
+@pytest.mark.parametrize("machine", DENIED)
+def test_the_filter_denies_what_it_lists_and_all_of_foreign_tables(machine):
+    arch, denied = AUDIT_ARCH[machine], DENIED[machine]
+    program = filter_program(arch, denied)
+    for number in range(600):
+        allowed = run_filter(program, arch=arch, number=number) == ALLOW
+        assert allowed == (number not in denied)
+    assert run_filter(program, arch=arch, number=0x40000000 + 2) != ALLOW
+    assert run_filter(program, arch=arch ^ 1, number=0) != ALLOW
 
 
 def test_the_level_is_told_by_what_was_denied():
