@@ -161,8 +161,9 @@ class Repair:
             self.clear()
             lost = make_again(shard, self.audio_dir, self.work, keep)
             if self.is_as_before(number, lost):
-                for name in damaged:
-                    self.put(name)
+                for name in self.files_of(number):
+                    if name in damaged or not same_bytes(self.work / name, self.out / name):
+                        self.put(name)
                 return
         self.done.lost += lost
         if lost and not self.options.drop_lost:
@@ -265,6 +266,11 @@ def finish_interrupted(out: Path) -> None:
             for made in sorted((journal / folder).glob("shard-*")):
                 move(made, out / folder / made.name)
         shutil.rmtree(journal)
+
+
+def same_bytes(a: Path, b: Path) -> bool:
+    """Whether two files are there and equal."""
+    return a.is_file() and b.is_file() and sha256_file(a) == sha256_file(b)
 
 
 def move(source: Path, target: Path) -> None:

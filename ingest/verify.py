@@ -152,7 +152,7 @@ def _decode(
         for number, found in zip(numbers, checks, strict=True):
             tar, seek = ledger.shards[number], f"{SEEK}/{Path(ledger.shards[number]).stem}.npy"
             progress.update(ledger.entries[tar].tracks)
-            said = [wrong[tar]] * (tar in wrong) + found.tar[:1]
+            said = [why for why in (wrong.get(tar), *found.tar[:1]) if why]
             if found.tracks:
                 said.append(_tracks(found.tracks, ledger.entries[tar].tracks))
             elif tar in wrong:
