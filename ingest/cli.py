@@ -50,7 +50,8 @@ def build_shards(
         audio_dir: Folder with raw tracks; links are reported and not followed.
         out: Folder of the archive.
         sample_rate: Of the archive, in Hz.
-        codec: Of the payload: flac, or wav for the fastest reading.
+        codec: Of the payload: flac, or wav for the fastest reading; of wav only `ingest verify`
+            notices a flipped bit, of flac every reader does.
         shard_mib: Size of a shard, about.
         num_workers: Decoder processes; 0 takes one a core.
         min_seconds: Shorter tracks are rejected.

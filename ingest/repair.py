@@ -165,6 +165,8 @@ class Repair:
                     if name in damaged or not same_bytes(self.work / name, self.out / name):
                         self.put(name)
                 return
+            if lost:  # then the other way to keep whole tracks changes nothing
+                break
         self.done.lost += lost
         if lost and not self.options.drop_lost:
             for name in damaged:
