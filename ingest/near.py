@@ -11,7 +11,6 @@ landmarks left in common, such as pure tones, and excerpts of less than about a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -21,10 +20,6 @@ from scipy.sparse.csgraph import connected_components
 
 from ingest.fingerprint import SIZE, VERSION
 from shards.errors import InputError
-from shards.files import read_parquet, shown, write_parquet
-
-FINGERPRINTS = "fingerprints.parquet"
-SCHEMA = pa.schema([("key", pa.string()), ("fingerprint", pa.binary())])
 
 MIN_SHARED = 12
 """Landmarks at one offset: second encodes of real music have 25 and more, other pairs 9 at most."""
@@ -245,23 +240,3 @@ def _count(data: bytes) -> int:
             f"and at most {SIZE} landmarks: it is damaged, pack the audio again."
         )
     return int(count)
-
-
-def write_fingerprints(path: Path, keys: Sequence[str], fingerprints: Sequence[bytes]) -> None:
-    """Publish the fingerprints of an archive, by key."""
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    columns = [[keys[i] for i in order], [fingerprints[i] for i in order]]
-    write_parquet(path, pa.table(columns, schema=SCHEMA))
-
-
-def read_fingerprints(archive: Path) -> pa.Table:
-    """Columns key and fingerprint of an archive, by key."""
-    if not (archive / FINGERPRINTS).exists():
-        raise InputError(
-            f"{shown(archive)} has no {FINGERPRINTS}: it was packed before there were any. "
-            "Pack the audio again with `ingest build-shards`."
-        )
-    table = read_parquet(archive / FINGERPRINTS)
-    if table.schema != SCHEMA:
-        raise InputError(f"{shown(archive / FINGERPRINTS)} does not have the columns {SCHEMA}.")
-    return table

@@ -8,30 +8,20 @@ import soundfile
 
 from ingest.build import build_shards
 from ingest.cli import main
-from ingest.fingerprint import Fingerprint
-from ingest.near import FINGERPRINTS, write_fingerprints
+from ingest.near import FINGERPRINTS
 from shards.index import Index
-from shards.reader import read_track
 from tests.ingest.music import RATE_HZ, piece, recoded
 
 HOSTILE = "two\nlines \x1b[31m.flac"
 
 
 def packed(folder, tracks):
-    """An archive of these samples by name, with the fingerprints of its tracks."""
+    """An archive of these samples by name."""
     source = folder / "in"
     source.mkdir(parents=True)
     for name, samples in tracks.items():
         soundfile.write(source / name, samples, RATE_HZ, format="FLAC", subtype="PCM_16")
-    out = build_shards(source, folder / "out", num_workers=1).out
-    index = Index.open(out)
-    prints = []
-    for row in range(len(index)):
-        maker = Fingerprint(index.sample_rate)
-        maker.add(read_track(index, row))
-        prints.append(maker.result())
-    write_fingerprints(out / FINGERPRINTS, list(index.column("key")), prints)
-    return out
+    return build_shards(source, folder / "out", num_workers=1).out
 
 
 @pytest.fixture(scope="module")

@@ -214,15 +214,6 @@ def test_a_fingerprint_that_cannot_be_read_is_refused(prints, data):
         near_duplicates([prints[0], data])
 
 
-def test_written_fingerprints_come_back_by_key(tmp_path, prints):
-    near.write_fingerprints(tmp_path / near.FINGERPRINTS, ["b", "c", "a"], prints[:3])
-    table = near.read_fingerprints(tmp_path)
-    assert table.column("key").to_pylist() == ["a", "b", "c"]
-    assert table.column("fingerprint").to_pylist() == [prints[2], prints[0], prints[1]]
-    with pytest.raises(InputError, match=r"no fingerprints\.parquet"):
-        near.read_fingerprints(tmp_path / "elsewhere")
-
-
 def real(folder, path):
     audio, rate_hz = soundfile.read(folder / path, dtype="float32", always_2d=True)
     return of(to_int16(soxr.resample(audio.mean(axis=1), rate_hz, RATE_HZ)))
