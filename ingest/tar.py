@@ -24,7 +24,8 @@ def tar_writer() -> type[TarWriter]:
     if PACKAGE in sys.modules:
         return _imported()
     spec = find_spec(PACKAGE)
-    assert spec is not None and spec.submodule_search_locations is not None
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
     stand_in = ModuleType(PACKAGE)
     stand_in.__path__ = list(spec.submodule_search_locations)
     sys.modules[PACKAGE] = stand_in
