@@ -8,7 +8,6 @@ import soundfile
 
 from ingest.build import build_shards
 from ingest.cli import main
-from ingest.near import FINGERPRINTS
 from shards.index import Index
 from tests.ingest.music import RATE_HZ, piece, recoded
 
