@@ -19,10 +19,11 @@ import pyarrow.compute as pc
 from ingest.front_matter import front_matter, sample_fields
 from ingest.inert import markdown
 from shards.errors import InputError
-from shards.files import publish, read_json, read_parquet, shown
+from shards.files import publish, read_parquet, shown
 from shards.labels import SPLITS, label_names
 from shards.place import Place, Remote
 from shards.schema import LABELS
+from shards.sealed import read_sealed
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ def _sources(names: pa.ChunkedArray) -> str:
 def _label_set(out: Place, name: str) -> dict[str, str]:
     """One row of the table of labels."""
     try:
-        info = read_json(out / LABELS / f"{name}.json")
+        info = read_sealed(out / LABELS / f"{name}.json")
         counts, split, classes = info["counts"], info["split"], info["classes"]
         row = {part: f"{counts[part]:,}" for part in SPLITS}
         note = f" ({split['note']})" if split["note"] else ""

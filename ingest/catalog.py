@@ -108,7 +108,8 @@ def gather(out: Place, plans: list[Plan]) -> Gathered:
     for plan in plans:
         found.rejected.append([vars(rejected) for rejected in plan.rejected])
         for path in plan_paths(out, plan.generation):
-            found.files[path.name] = _size_and_sha256(path)
+            if path.exists():  # an index of other people's tars has no plan
+                found.files[path.name] = _size_and_sha256(path)
         for number in range(plan.first_shard, plan.end_shard):
             receipt = receipt_of(out, number)
             place = {"shard": number, "generation": plan.generation}

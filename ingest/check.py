@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ingest.near import Sketches, compare, matches, near_duplicates, read_fingerprints
+from ingest.near import Sketches, compare, matches, near_duplicates
 from shards.errors import InputError
-from shards.files import shown
-from shards.index import Index
+from shards.files import read_parquet, shown
+from shards.index import Index, to_repair
 
 EXAMPLES = 5
 
@@ -132,14 +133,18 @@ def _amount(found: Check, kind: str) -> dict[str, float]:
 
 
 def _fingerprints(index: Index) -> pa.ChunkedArray:
-    """Fingerprints in the order of the index."""
-    table = read_fingerprints(index.path)
-    if table.column("key").to_pylist() != index.column("key").tolist():
+    """Fingerprints in the order of the index, from the tables of all generations."""
+    names = [generation["fingerprints"] for generation in index.manifest["generations"]]
+    table = pa.concat_tables(read_parquet(index.path / name) for name in names)
+    keys = table.column("key")
+    missing = pc.is_in(pa.array(index.column("key"), pa.string()), keys).false_count
+    if missing:
         raise InputError(
-            f"The fingerprints of {shown(index.path)} belong to other tracks than its index. "
-            "Run `ingest build-shards` again to finish or repair the archive."
+            f"{shown(index.path)} has no fingerprints of {missing} of its tracks. "
+            f"{to_repair(index.path)}"
         )
-    return table.column("fingerprint")
+    places = pc.index_in(pa.array(index.column("key"), pa.string()), keys)
+    return table.column("fingerprint").take(places)
 
 
 def _copy(index: Index, row: int, other: Index, of_row: int, kind: str, share: float) -> Copy:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,17 @@ def samples_fault(payload: bytes, row: dict[str, Any]) -> str:
             wanted = tuple(row[name] for name in ("sample_rate", "channels", "frames", "codec"))
             if said != wanted:
                 return f"says {said}, want {wanted}"
-            while len(samples := sound.read(BLOCK_FRAMES, dtype="int16")):
+            for samples in sample_blocks(sound):
                 digest.update(samples.astype("<i2").tobytes())
     except soundfile.LibsndfileError as error:
         return f"does not decode: {error.error_string.strip()}"
     return "" if digest.hexdigest() == row["pcm_sha256"] else "decodes to other samples"
+
+
+def sample_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """All samples of a sound, int16 [n] at a time."""
+    while len(samples := sound.read(BLOCK_FRAMES, dtype="int16")):
+        yield samples
 
 
 def facts_fault(fd: int, row: dict[str, Any]) -> str:

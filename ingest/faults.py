@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ingest.catalog import TABLES
-from ingest.ledger import Ledger
+from ingest.ledger import MISSING, Ledger
 from ingest.shard import RECEIPTS
 from shards.errors import InputError
 from shards.files import shown
@@ -17,6 +17,7 @@ from shards.schema import DATA, LABELS, MANIFEST, SEEK
 from shards.sealed import read_sealed
 
 WHOLE = "every track in it is whole"
+DAMAGED = "tracks damaged"
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,11 @@ def _means(name: str, why: str, tracks: int) -> str:
     if name == MANIFEST or re.fullmatch(rf"{Path(TABLES['index']).stem}(-\d+)?", stem):
         return "the archive does not open"
     if folder == DATA:
-        whole = WHOLE in why
-        return "other readers may stop in it" if whole else f"up to {tracks} tracks cannot be read"
+        if why == MISSING or " bytes, want" in why:
+            return f"the archive does not open, {tracks} tracks are at risk"
+        if WHOLE in why:
+            return "other readers may stop in it"
+        return "these cannot be read" if DAMAGED in why else f"{tracks} tracks are at risk"
     if folder == SEEK:
         return f"windows of {tracks} tracks cannot be read by range"
     if folder == LABELS:

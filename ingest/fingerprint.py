@@ -176,8 +176,8 @@ def landmarks(frames: np.ndarray, bins: np.ndarray, first: int, second: int) -> 
     ):
         packed = (packed << bits) | value
     hashes = (mix(packed) >> 32) & 0xFFFFFFFF
-    found: np.ndarray = (hashes << FRAME_BITS) | start
-    return found[to_second <= MAX_FRAMES]
+    found = (hashes << FRAME_BITS) | start
+    return np.asarray(found[to_second <= MAX_FRAMES])
 
 
 def _smallest(found: np.ndarray) -> np.ndarray:

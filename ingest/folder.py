@@ -20,10 +20,16 @@ OURS = {DATA, SEEK, RECEIPTS, LOCK, PLAN}
 """What a build may have left before its plan was complete."""
 
 
+REPAIRED = ".repaired-*"
+"""Folders of shards that a repair has decided on and not yet put in their places."""
+
+
 def check_out(out: Place) -> None:
     """Refuse a folder that holds anything but an archive, so that nothing is mixed."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {shown(out)} is a file. Want a folder.")
+    if next(out.glob(REPAIRED), None):
+        raise InputError(f"A repair of {shown(out)} was interrupted. {to_repair(out)}")
     if not out.exists() or (out / PLAN_INFO).exists():
         return
     if (out / MANIFEST).exists():

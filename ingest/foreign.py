@@ -31,8 +31,9 @@ from ingest.settings import Settings
 from ingest.shard import RECEIPTS, facts_of, receipt_name, receipt_of
 from ingest.tars import Contents, Member, MemberInputs, look_into, most_common_rate, refuse
 from shards.errors import InputError
-from shards.files import read_parquet, sha256_file, shown, write_json
+from shards.files import read_parquet, sha256_file, shown
 from shards.schema import MANIFEST
+from shards.sealed import write_sealed
 
 
 def index_tars(
@@ -112,7 +113,7 @@ def measure(
         if not identity(name, path, settings).items() <= receipt.items():
             todo[number] = name
         elif before != number:  # tars were added or taken away before it
-            write_json(out / RECEIPTS / receipt_name(number), receipt)
+            write_sealed(out / RECEIPTS / receipt_name(number), receipt)
     _sweep(out, len(paths))
     if not todo:
         return None
@@ -121,7 +122,7 @@ def measure(
     with Pool(MemberInputs(out), out, settings, num_workers=workers) as pool:
         for number, name in todo.items():
             receipt = _measure(paths[name], name, pool, settings, progress)
-            write_json(out / RECEIPTS / receipt_name(number), receipt)
+            write_sealed(out / RECEIPTS / receipt_name(number), receipt)
     progress.close()
     return progress
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ingest.catalog import TABLES
-from ingest.plan import PLAN_INFO, plan_paths
-from ingest.shard import RECEIPTS, receipt_of
+from ingest.plan import PLAN_INFO, plan_paths, read_plan
+from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from shards.errors import InputError
 from shards.files import shown
 from shards.index import read_manifest
 from shards.labels import label_paths
 from shards.place import Place
-from shards.schema import DATA, LABELS, MANIFEST, SEEK, of_generation, seek_name, shard_name
+from shards.schema import DATA, LABELS, MANIFEST, SEEK, seek_name, shard_name
 from shards.sealed import read_sealed
 
 MISSING = "is missing"
@@ -109,6 +109,19 @@ def _from_plans(out: Place, ledger: Ledger) -> None:
             ledger.broken[vouches.name] = why
         else:
             ledger.entries[table.name] = Entry(None, read_sealed(vouches)["sha256"])
+            _expect_receipts(out, generation, ledger)
+
+
+def _expect_receipts(out: Place, generation: int, ledger: Ledger) -> None:
+    """Note the receipts of a plan that are missing."""
+    try:
+        plan = read_plan(out, generation)
+    except InputError:  # it will be found damaged
+        return
+    for number in range(plan.first_shard, plan.end_shard):
+        name = f"{RECEIPTS}/{receipt_name(number)}"
+        if not (out / name).exists():
+            ledger.broken[name] = MISSING
 
 
 def _from_labels(out: Place, ledger: Ledger) -> None:
@@ -126,10 +139,12 @@ def _from_labels(out: Place, ledger: Ledger) -> None:
 
 def num_generations(out: Place) -> int:
     """Generations of an archive without its manifest: an index is written when all is packed."""
-    number = 0
-    while (out / of_generation(TABLES["index"], number)).exists():
-        number += 1
-    return max(1, number)
+    index = Path(TABLES["index"])
+    numbers = [
+        path.stem.removeprefix(f"{index.stem}-")
+        for path in out.glob(f"{index.stem}-*{index.suffix}")
+    ]
+    return 1 + max((int(n) for n in numbers if n.isdecimal() and n.isascii()), default=0)
 
 
 def _seal(path: Place) -> str:

@@ -3,13 +3,14 @@
 Sorting all landmarks by hash makes the index. A track is compared with those that share its hashes,
 at most 2 · REACH tracks a hash, however common that is: work and memory grow with the number of
 tracks, not its square. Each of these pairs must then share enough landmarks at one and the same
-offset in time (Wang, ISMIR 2003), so that no cluster hangs together by chance.
+offset in time (Wang, ISMIR 2003), all along the track and not just where both play one sample, so
+that no cluster hangs together by chance. What is not found are tracks with fewer than MIN_SHARED
+landmarks left in common, such as pure tones, and excerpts of less than about a fifth of a track.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -19,10 +20,6 @@ from scipy.sparse.csgraph import connected_components
 
 from ingest.fingerprint import SIZE, VERSION
 from shards.errors import InputError
-from shards.files import read_parquet, shown, write_parquet
-
-FINGERPRINTS = "fingerprints.parquet"
-SCHEMA = pa.schema([("key", pa.string()), ("fingerprint", pa.binary())])
 
 MIN_SHARED = 12
 """Landmarks at one offset: second encodes of real music have 25 and more, other pairs 9 at most."""
@@ -30,6 +27,10 @@ MIN_SHARED = 12
 MIN_SHARE = 0.1
 """Of the landmarks that could be shared: second encodes have 0.16 and more."""
 
+MIN_SPREAD = 0.5
+"""Of the places that so many landmarks should fall on; a sample that two pieces share is one."""
+
+PLACE = 8  # frames: a quarter of a second
 TOLERANCE = 2  # frames of 32 ms between offsets that count as one
 MIN_COMMON = 6  # hashes that make a pair worth a check
 REACH = 8  # tracks of a hash that are tried from the first on, and again from the last back
@@ -115,9 +116,10 @@ def _accepted(queries: Sketches, others: Sketches, *, same: bool) -> tuple[np.nd
         for chunk in range(0, len(found), CHECK_PAIRS):
             some = found[chunk : chunk + CHECK_PAIRS]
             shared, share = compare(queries, some[:, 0], others, some[:, 1])
-            good = (shared >= MIN_SHARED) & (share >= MIN_SHARE)
-            pairs.append(some[good])
-            shares.append(share[good])
+            good = np.flatnonzero((shared >= MIN_SHARED) & (share >= MIN_SHARE))
+            wide = spread(queries, some[good, 0], others, some[good, 1]) >= MIN_SPREAD
+            pairs.append(some[good[wide]])
+            shares.append(share[good[wide]])
     return np.concatenate(pairs), np.concatenate(shares)
 
 
@@ -141,9 +143,8 @@ def compare(
     a: Sketches, rows_a: np.ndarray, b: Sketches, rows_b: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Landmarks that each pair shares at one offset, and their share of those it could, [pairs]."""
-    pair, offset = _common(a, rows_a, b, rows_b)
-    keys = np.sort((pair << 20) | offset)
-    at_once = np.searchsorted(keys, keys + TOLERANCE, side="right") - np.arange(len(keys))
+    pair, offset, *_ = _common(a, rows_a, b, rows_b)
+    keys, at_once = _at_once(pair, offset)
     shared = np.zeros(len(rows_a), np.int64)
     np.maximum.at(shared, keys >> 20, at_once)
     # Above the larger hash of a full sketch, the other's landmarks have nothing to meet.
@@ -156,10 +157,46 @@ def compare(
     return shared, shared / np.maximum(1, could)
 
 
+def spread(a: Sketches, rows_a: np.ndarray, b: Sketches, rows_b: np.ndarray) -> np.ndarray:
+    """How far the landmarks at one offset lie apart: their places over those expected, [pairs].
+
+    Draws from p places fall on p (1 - (1 - 1 / p)^draws) of them; the side that has less counts.
+    """
+    pair, offset, *times = _common(a, rows_a, b, rows_b)
+    keys, at_once = _at_once(pair, offset)
+    order = np.lexsort((-at_once, keys >> 20))
+    found, best = np.unique(keys[order] >> 20, return_index=True)
+    low = np.zeros(len(rows_a), np.int64)
+    low[found] = keys[order[best]] & 0xFFFFF
+    inside = (offset >= low[pair]) & (offset <= low[pair] + TOLERANCE)
+    pair, draws = pair[inside], np.bincount(pair[inside], minlength=len(rows_a))
+    ratios = []
+    for sketches, rows, time in ((a, rows_a, times[0]), (b, rows_b, times[1])):
+        places = np.unique((pair << 16) | (time[inside] // PLACE))
+        hit = np.bincount(places >> 16, minlength=len(rows_a))
+        there = np.maximum(1, _places(sketches, rows))
+        ratios.append(hit / np.maximum(1e-9, there * (1 - (1 - 1 / there) ** draws)))
+    return np.asarray(np.minimum(*ratios))
+
+
+def _places(sketches: Sketches, rows: np.ndarray) -> np.ndarray:
+    """Places that a track's landmarks fall on, [rows]."""
+    places = sketches.times[rows].astype(np.int64) // PLACE
+    places[np.arange(SIZE) >= sketches.counts[rows, None]] = -1
+    places.sort(axis=1)
+    return np.asarray(np.count_nonzero(np.diff(places, axis=1, prepend=-1) > 0, axis=1))
+
+
+def _at_once(pair: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pair << 20 | offset, ascending; how many of its pair's offsets are as large or a bit more."""
+    keys = np.sort((pair << 20) | offset)
+    return keys, np.searchsorted(keys, keys + TOLERANCE, side="right") - np.arange(len(keys))
+
+
 def _common(
     a: Sketches, rows_a: np.ndarray, b: Sketches, rows_b: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each hash that a pair has in common: the pair's number and its offset, 0 to 65535."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """For each hash of a pair in common: the pair's number, offset (0 to 65535) and both times."""
     sides = []
     for side, (sketches, rows) in enumerate(((a, rows_a), (b, rows_b))):
         keys = (sketches.hashes[rows].astype(np.int64) << 17) | (side << 16) | sketches.times[rows]
@@ -169,8 +206,9 @@ def _common(
     keys = np.sort(np.concatenate(sides, axis=1), axis=1)
     # A hash occurs once a side: equal neighbours are one of each.
     pair, place = np.nonzero((keys[:, :-1] >> 17 == keys[:, 1:] >> 17) & (keys[:, 1:] < 1 << 50))
-    offset = keys[pair, place] - keys[pair, place + 1] + (1 << 15)  # no offset lies in the middle
-    return pair, offset & 0xFFFF
+    time_a, time_b = keys[pair, place] & 0xFFFF, keys[pair, place + 1] & 0xFFFF
+    offset = (time_a - time_b + (1 << 15)) & 0xFFFF  # no offset lies in the middle
+    return pair, offset, time_a, time_b
 
 
 def _last(sketches: Sketches, rows: np.ndarray) -> np.ndarray:
@@ -202,23 +240,3 @@ def _count(data: bytes) -> int:
             f"and at most {SIZE} landmarks: it is damaged, pack the audio again."
         )
     return int(count)
-
-
-def write_fingerprints(path: Path, keys: Sequence[str], fingerprints: Sequence[bytes]) -> None:
-    """Publish the fingerprints of an archive, by key."""
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    columns = [[keys[i] for i in order], [fingerprints[i] for i in order]]
-    write_parquet(path, pa.table(columns, schema=SCHEMA))
-
-
-def read_fingerprints(archive: Path) -> pa.Table:
-    """Columns key and fingerprint of an archive, by key."""
-    if not (archive / FINGERPRINTS).exists():
-        raise InputError(
-            f"{shown(archive)} has no {FINGERPRINTS}: it was packed before there were any. "
-            "Pack the audio again with `ingest build-shards`."
-        )
-    table = read_parquet(archive / FINGERPRINTS)
-    if table.schema != SCHEMA:
-        raise InputError(f"{shown(archive / FINGERPRINTS)} does not have the columns {SCHEMA}.")
-    return table

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-import threading
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 from ingest.inputs import inputs_of
@@ -23,8 +21,6 @@ def pack(
     audio_dir: Place, out: Place, todo: dict[int, Slice], num_workers: int, tally: Tally
 ) -> None:
     """Pack and publish shards one after another; decoders work ahead, across shards."""
-    # The tar writer's package takes a second to load: meanwhile the decoders start.
-    threading.Thread(target=import_module, args=("webdataset.writer",)).start()
     settings = next(iter(todo.values())).settings
     scratch_dir = out / DATA if isinstance(out, Path) else Path(tempfile.gettempdir())
     num_workers = min(num_workers, sum(len(part.sources) for part in todo.values()))

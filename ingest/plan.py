@@ -156,11 +156,12 @@ def read_plans(out: Place) -> list[Plan]:
     """The plans of a folder, generation by generation; none if the first was not finished."""
     plans: list[Plan] = []
     while plan_paths(out, len(plans))[1].exists():
-        plans.append(_read_plan(out, len(plans)))
+        plans.append(read_plan(out, len(plans)))
     return plans
 
 
-def _read_plan(out: Place, generation: int) -> Plan:
+def read_plan(out: Place, generation: int) -> Plan:
+    """The plan of a generation, or an `InputError` that says what to do."""
     table, vouches = plan_paths(out, generation)
     info = read_sealed(vouches, remedy=to_repair(out))
     if not table.exists() or sha256_file(table) != info["sha256"]:

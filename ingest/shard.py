@@ -17,6 +17,7 @@ from ingest.plan import Slice
 from ingest.pool import Decoded, Outcome
 from ingest.scan import Rejected, shown_path
 from ingest.settings import Settings
+from ingest.tar import tar_writer
 from shards.errors import InputError
 from shards.files import publish, publishing
 from shards.index import to_repair
@@ -59,14 +60,12 @@ def write_shard(
     outcomes: Iterator[Outcome],
 ) -> None:
     """Publish the tar of these outcomes, its seek table and, last, its receipt."""
-    from webdataset.writer import TarWriter  # loads torch: a second
-
     settings = part.settings
     rows: list[dict[str, Any]] = []
     rejected: list[Rejected] = []
     seeks: list[np.ndarray] = []
     with publishing(out / DATA / shard_name(number)) as file:
-        with TarWriter(file, user="", group="", mtime=0, encoder=False) as tar:
+        with tar_writer()(file, user="", group="", mtime=0, encoder=False) as tar:
             for source, outcome in zip(part.sources, outcomes, strict=True):
                 if isinstance(outcome, Rejected):
                     rejected.append(outcome)

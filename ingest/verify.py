@@ -10,6 +10,7 @@ A changed bit or a cut of any file is found at level sha256, most cuts at level 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,12 +18,12 @@ from pathlib import Path
 from ingest.build import cores
 from ingest.catalog import check_index
 from ingest.contents import check_shard
-from ingest.faults import WHOLE, Report, fault_of
+from ingest.faults import DAMAGED, WHOLE, Report, fault_of
 from ingest.ledger import MISSING, Entry, Ledger, number_of, read_ledger
 from ingest.plan import plan_paths, read_plans
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from shards.errors import InputError
-from shards.files import sha256_file
+from shards.files import sha256_file, shown
 from shards.progress import Progress
 from shards.schema import DATA, SEEK
 
@@ -48,7 +49,8 @@ def verify_archive(
     """
     out = Path(shards)
     if level not in LEVELS or not 1 <= subset[0] <= subset[1]:
-        raise InputError(f"Want a level of {LEVELS} and a part 1/n … n/n, got {level}, {subset}.")
+        got = f"{level} and {subset[0]}/{subset[1]}"
+        raise InputError(f"Want a level of {LEVELS} and a part from 1/n to n/n, got {got}.")
     ledger = read_ledger(out)
     wrong = dict(ledger.broken)
     to_read = [name for name in ledger.entries if level != "size" and _in_part(name, subset)]
@@ -70,6 +72,14 @@ def verify_archive(
         read=len(to_read),
         decoded_tracks=sum(ledger.entries[ledger.shards[number]].tracks for number in decoded),
     )
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """The part that "3/10" means."""
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
+    if not match:
+        raise InputError(f"--subset: want a part such as 3/10, got {shown(text)!r}.")
+    return int(match[1]), int(match[2])
 
 
 def _in_part(name: str, subset: tuple[int, int]) -> bool:
@@ -142,7 +152,7 @@ def _decode(
         for number, found in zip(numbers, checks, strict=True):
             tar, seek = ledger.shards[number], f"{SEEK}/{Path(ledger.shards[number]).stem}.npy"
             progress.update(ledger.entries[tar].tracks)
-            said = [wrong[tar]] if tar in wrong else found.tar[:1]
+            said = [why for why in (wrong.get(tar), *found.tar[:1]) if why]
             if found.tracks:
                 said.append(_tracks(found.tracks, ledger.entries[tar].tracks))
             elif tar in wrong:
@@ -157,7 +167,7 @@ def _tracks(faults: dict[str, str], total: int) -> str:
     """Damaged tracks of a shard, a few by name."""
     named = [f"{source} {why}" for source, why in list(faults.items())[:EXAMPLES]]
     more = [f"{len(faults) - EXAMPLES} more"] if len(faults) > EXAMPLES else []
-    return f"{len(faults)} of its {total} tracks damaged ({', '.join(named + more)})"
+    return f"{len(faults)} of its {total} {DAMAGED} ({', '.join(named + more)})"
 
 
 def _compare_index(out: Path, ledger: Ledger, wrong: dict[str, str]) -> None:

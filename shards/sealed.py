@@ -62,9 +62,14 @@ def _line(seal: str) -> bytes:
 
 def write_vouched(path: Place, vouches: Place, table: pa.Table, facts: dict[str, Any]) -> None:
     """Publish a table that carries its facts, then the sealed file of these facts."""
-    metadata = {_METADATA: json.dumps(facts, sort_keys=True)}
-    publish(path, parquet_bytes(table.replace_schema_metadata(metadata)))
+    publish(path, vouched_bytes(table, facts))
     publish(vouches, vouching_bytes(path, facts))
+
+
+def vouched_bytes(table: pa.Table, facts: dict[str, Any]) -> bytes:
+    """A table that carries its facts, as Parquet."""
+    metadata = {_METADATA: json.dumps(facts, sort_keys=True)}
+    return parquet_bytes(table.replace_schema_metadata(metadata))
 
 
 def vouching_bytes(path: Place, facts: dict[str, Any]) -> bytes:
@@ -73,15 +78,24 @@ def vouching_bytes(path: Place, facts: dict[str, Any]) -> bytes:
 
 
 def carried_facts(path: Place) -> dict[str, Any] | None:
-    """The facts that a whole table carries; None if it is not there or a bit of it has changed.
+    """The facts that a table carries, None if it cannot be read."""
+    try:
+        metadata = pq.read_schema(pa.BufferReader(path.read_bytes())).metadata or {}
+        facts = json.loads(metadata[_METADATA])
+    except (OSError, KeyError, ValueError, pa.ArrowException):
+        return None
+    return facts if isinstance(facts, dict) else None
 
-    Nothing else vouches for the table here: it is whole if writing it again gives the same bytes,
-    which it also does not when another version of pyarrow wrote it.
+
+def comes_again(path: Place) -> bool:
+    """Whether a table, written again, gives the same bytes: then no bit of it has changed.
+
+    This is for a table that nothing vouches for any more. Another version of pyarrow may write
+    other bytes, so False proves nothing.
     """
     try:
         data = path.read_bytes()
         table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
-        facts = json.loads((table.schema.metadata or {})[_METADATA])
-    except (OSError, KeyError, ValueError, pa.ArrowException):
-        return None
-    return facts if isinstance(facts, dict) and parquet_bytes(table) == data else None
+    except (OSError, ValueError, pa.ArrowException):
+        return False
+    return parquet_bytes(table) == data

@@ -10,18 +10,19 @@ RATE_HZ = 16_000
 
 
 def note(pitch, seconds, timbre):
-    """A decaying tone with the harmonics of a timbre, 1 to 9 of them, as real notes have."""
-    rng = np.random.default_rng(timbre)
+    """A tone with breath and up to nine harmonics that swell and fade on their own."""
+    rng = np.random.default_rng((timbre, pitch))
     t = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
     hz = 440 * 2 ** ((pitch - 69) / 12)
     strength = rng.uniform(0.2, 1, 9)
     decay = rng.uniform(1, 6, 9)
+    swell_hz = rng.uniform(3, 8, 9)
     wave = sum(
-        s * np.exp(-d * t) * np.sin(2 * np.pi * hz * k * t)
-        for k, s, d in zip(range(1, 10), strength, decay, strict=True)
+        s * np.exp(-d * t) * (1 + 0.5 * np.sin(2 * np.pi * w * t)) * np.sin(2 * np.pi * hz * k * t)
+        for k, s, d, w in zip(range(1, 10), strength, decay, swell_hz, strict=True)
         if hz * k < 7_000
     )
-    return np.minimum(1, t / 0.01) * wave
+    return np.minimum(1, t / 0.01) * (wave + 0.05 * rng.standard_normal(len(t)))
 
 
 def drum(kind):

@@ -84,6 +84,23 @@ def test_a_locked_folder_ends_with_75(built, corpus, capsys):
     assert "Another ingest is at work" in capsys.readouterr().err
 
 
+def test_labels_are_tried_without_writing_and_told_as_lines_of_json(own, tmp_path, capsys):
+    rows = [f"{source},{'ab'[n % 2]},{source}" for n, source in enumerate(sources(own))]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["path,side,name", *rows]))
+    args = ["labels", str(own.out), str(table), "--all", "--json"]
+    assert main([*args, "--dry-run"]) == 0
+    tried = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert not (own.out / "labels").exists()
+    assert main(args) == 0
+    done = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert tried == done
+    assert done[0]["tracks"] == len(rows)
+    assert done[1]["name"] == "side"
+    assert done[1]["classes"] == ["a", "b"]
+    assert "different" in done[2]["no_labels"]
+
+
 def test_labels_and_info_tell_what_there_is(own, tmp_path, capsys):
     rows = [f"{source!r},{'ab'[n % 2]}" for n, source in enumerate(sources(own))]
     table = tmp_path / "t.csv"
@@ -93,7 +110,7 @@ def test_labels_and_info_tell_what_there_is(own, tmp_path, capsys):
     assert main(["info", str(own.out)]) == 0
     text = capsys.readouterr().out
     assert "labels side: class, 2 classes; train" in text
-    assert "licence: CC0-1.0" in text
+    assert "licence:   CC0-1.0 15" in text
 
 
 def sources(built) -> list[str]:

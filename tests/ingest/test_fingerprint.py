@@ -2,17 +2,17 @@
 
 import base64
 import json
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soxr
-from tests.ingest.music import RATE_HZ, mixed, note, piece
 
 from ingest import fingerprint
 from ingest.fingerprint import AHEAD, BANDS, BINS, SIZE, Fingerprint
 from ingest.near import Sketches, compare
+from tests.ingest.music import RATE_HZ, mixed, note, piece
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "fingerprint.json"
 
@@ -116,7 +116,7 @@ def test_the_sketch_is_the_smallest_of_all_landmarks():
     frames = np.sort(rng.integers(0, 900, 400))
     bins = rng.integers(BANDS[0], BINS, 400)
     found = {}
-    for low, high in zip(BANDS, BANDS[1:], strict=False):
+    for low, high in pairwise(BANDS):
         own = [(t, f) for t, f in zip(frames, bins, strict=True) if low <= f < high]
         for i, (t, f) in enumerate(own):
             for (t1, f1), (t2, f2) in combinations(own[i + 1 : i + 1 + AHEAD], 2):

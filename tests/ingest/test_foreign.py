@@ -492,8 +492,8 @@ def test_an_interrupted_index_measures_only_the_rest(three, tmp_path, monkeypatc
         written.append(path)
         write(path, value)
 
-    write = ingest.foreign.write_json
-    monkeypatch.setattr("ingest.foreign.write_json", failing)
+    write = ingest.foreign.write_sealed
+    monkeypatch.setattr("ingest.foreign.write_sealed", failing)
     with pytest.raises(KeyboardInterrupt):
         index(three, out)
     (out / "receipts/.tmp-0123").write_text("half a receipt")

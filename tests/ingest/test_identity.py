@@ -4,11 +4,13 @@ import os
 import shutil
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from tests.ingest.cases import REJECTS, assert_same, first_build, growth, music, tree
 from tests.ingest.faults import Fault
-from tests.ingest.trials import REJECTS, assert_same, first_build, growth, music, tree, trials
+from tests.ingest.trials import trials
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are told from /proc")
 
@@ -102,14 +104,30 @@ def test_of_three_builds_at_the_same_time_one_works_and_two_end_at_once():
     assert_same(tree(out), case.after)
 
 
+def test_who_comes_second_does_not_read_through_the_audio_first():
+    case = first_build()
+    out = case.begin()
+    pid = trials().start(case.audio, out, fault=Fault(case.number_of("fsync"), "hold"))
+    wait_for(trials().folder(pid) / "events", "fsync")
+    second = case.build(out, fault=Fault())
+    assert second.code == 75
+    assert not [event for event in second.events if event.startswith(f"open '{case.audio}")]
+    (trials().folder(pid) / "go").touch()
+    assert trials().wait(pid).code == REJECTS
+
+
+def wait_for(journal: Path, event: str) -> None:
+    """Until a build has come to an event."""
+    while not journal.exists() or event not in journal.read_text():
+        time.sleep(0.005)
+
+
 def test_the_lock_of_a_killed_build_is_free_at_once():
     case = first_build()
     out = case.begin()
     fault = Fault(case.number_of("open unnamed"), "hold")
     pid = trials().start(case.audio, out, fault=fault)
-    journal = trials().folder(pid) / "events"
-    while not journal.exists() or "open unnamed" not in journal.read_text():
-        time.sleep(0.005)
+    wait_for(trials().folder(pid) / "events", "open unnamed")
     trials().kill(pid, everyone=False)
     case.check_goes_on(out)
     assert trials().wait(pid).code == -9

@@ -58,8 +58,8 @@ def moved(fingerprint, frames):
 
 @pytest.fixture(scope="module")
 def pieces():
-    """Eight pieces, two of them drums of the same samples."""
-    return [piece(seed, 10.0, drums_only=seed >= 6) for seed in range(8)]
+    """Six pieces, the last two of them drums of the same samples."""
+    return [piece(seed, 7.0, drums_only=seed >= 4) for seed in range(6)]
 
 
 @pytest.fixture(scope="module")
@@ -71,19 +71,22 @@ def prints(pieces):
 def test_a_recording_is_known_in_other_clothes(pieces, prints, clothes):
     changed = [of(CLOTHES[clothes](samples)) for samples in pieces]
     first = near_duplicates(prints + changed)
-    assert first.tolist() == [*range(8), *range(8)]
+    assert first.tolist() == [*range(6), *range(6)]
 
 
-def test_a_short_note_is_known_and_its_neighbours_are_not():
-    notes = [mixed([(0.1, note(pitch, 2.0, 5))], 2.2) for pitch in range(52, 64)]
-    changed = [recoded(samples) for samples in notes]
-    first = near_duplicates([of(samples) for samples in notes + changed])
-    assert first[:12].tolist() == list(range(12))
-    assert (first[12:] == np.arange(12)).sum() >= 8  # the others have too few landmarks to be sure
-    assert all(first[i] in (i, i - 12) for i in range(12, 24))
+def test_a_short_note_is_known_and_is_no_other_note():
+    notes = [mixed([(0.1, note(pitch, 2.0, 5))], 2.2) for pitch in range(45, 57, 2)]
+    late = [CLOTHES["late"](samples) for samples in notes]
+    first = near_duplicates([of(samples) for samples in notes + late])
+    assert first.tolist() == [*range(6), *range(6)]
 
 
-def test_a_loop_is_not_another_loop_of_the_same_hits():
+def test_a_rhythm_is_not_another_one_of_the_same_hits():
+    rhythms = [piece(seed, 5.0, drums_only=True) for seed in range(16)]
+    assert near_duplicates([of(rhythm) for rhythm in rhythms]).tolist() == list(range(16))
+
+
+def test_loops_of_one_kit_and_one_tempo_stay_apart():
     loops = []
     for seed in range(10):
         order = np.random.default_rng(seed).integers(0, 3, 16)
@@ -91,11 +94,30 @@ def test_a_loop_is_not_another_loop_of_the_same_hits():
     assert near_duplicates([of(loop) for loop in loops]).tolist() == list(range(10))
 
 
+def test_one_sample_in_two_pieces_does_not_join_them():
+    """Forty landmarks at one offset, all within a quarter of a second."""
+    rng = np.random.default_rng(0)
+    sample = np.sort(rng.integers(0, 2**26, 40))
+    prints = []
+    for start in (1_000, 4_000):
+        rest = np.setdiff1d(rng.integers(0, 2**26, SIZE - 40), sample)
+        hashes = np.concatenate([sample, rest])
+        times = np.concatenate([np.full(40, start), rng.integers(0, 6_000, len(rest))])
+        order = np.argsort(hashes)
+        prints.append(encode(hashes[order], times[order]))
+    sketches, rows = Sketches(prints), (np.array([0]), np.array([1]))
+    shared, share = compare(sketches, rows[0], sketches, rows[1])
+    assert shared[0] >= 40
+    assert share[0] > near.MIN_SHARE
+    assert near.spread(sketches, rows[0], sketches, rows[1])[0] < 0.1
+    assert near_duplicates(prints).tolist() == [0, 1]
+
+
 def test_every_copy_joins_however_many_there_are():
     """Far more than the tracks of one hash that are tried."""
     rng = np.random.default_rng(0)
     originals = [drawn(rng) for _ in range(3)]
-    order = rng.permutation(np.repeat(np.arange(3), 10 * near.REACH))
+    order = rng.permutation(np.repeat(np.arange(3), 4 * near.REACH))
     first = near_duplicates([moved(originals[i], int(rng.integers(900))) for i in order])
     wanted = [order.tolist().index(i) for i in order]
     assert first.tolist() == wanted
@@ -120,9 +142,7 @@ def test_common_sounds_chain_nothing():
 def test_candidates_are_the_pairs_that_a_naive_loop_finds():
     rng = np.random.default_rng(0)
     sketches = Sketches([drawn(rng, count=60, top=900) for _ in range(near.REACH)])
-    sets = [
-        set(h[:n].tolist()) for h, n in zip(sketches.hashes, sketches.counts, strict=True)
-    ]
+    sets = [set(h[:n].tolist()) for h, n in zip(sketches.hashes, sketches.counts, strict=True)]
     naive = [
         [i, j]
         for i in range(len(sets))
@@ -141,7 +161,11 @@ def test_shared_landmarks_are_what_a_naive_loop_counts():
     for i in range(12):
         for j in range(12):
             a, b = (
-                dict(zip(sketches.hashes[r, :n].tolist(), sketches.times[r, :n].tolist(), strict=True))
+                dict(
+                    zip(
+                        sketches.hashes[r, :n].tolist(), sketches.times[r, :n].tolist(), strict=True
+                    )
+                )
                 for r, n in ((i, sketches.counts[i]), (j, sketches.counts[j]))
             )
             offsets = [a[h] - b[h] for h in a.keys() & b.keys()]
@@ -169,9 +193,9 @@ def test_equal_samples_join_where_there_are_no_landmarks():
 
 
 def test_matches_name_a_pair_for_every_track_that_stands_elsewhere(pieces, prints):
-    changed = [of(CLOTHES["late"](samples)) for samples in pieces[2:5]]
+    changed = [of(CLOTHES["late"](samples)) for samples in pieces[1:3]]
     pairs, shares = matches(changed, prints)
-    assert pairs.tolist() == [[0, 2], [1, 3], [2, 4]]
+    assert pairs.tolist() == [[0, 1], [1, 2]]
     assert ((shares >= near.MIN_SHARE) & (shares <= 1)).all()
     assert len(matches(prints, [])[0]) == len(matches([], prints)[0]) == 0
 
@@ -188,15 +212,6 @@ def test_arrow_arrays_are_taken_as_well_as_lists(prints):
 def test_a_fingerprint_that_cannot_be_read_is_refused(prints, data):
     with pytest.raises(InputError, match="pack the audio again"):
         near_duplicates([prints[0], data])
-
-
-def test_written_fingerprints_come_back_by_key(tmp_path, prints):
-    near.write_fingerprints(tmp_path / near.FINGERPRINTS, ["b", "c", "a"], prints[:3])
-    table = near.read_fingerprints(tmp_path)
-    assert table.column("key").to_pylist() == ["a", "b", "c"]
-    assert table.column("fingerprint").to_pylist() == [prints[2], prints[0], prints[1]]
-    with pytest.raises(InputError, match=r"no fingerprints\.parquet"):
-        near.read_fingerprints(tmp_path / "elsewhere")
 
 
 def real(folder, path):

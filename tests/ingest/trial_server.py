@@ -27,14 +27,11 @@ import ingest.build
 import ingest.cli
 import ingest.summary
 from tests.ingest.crash_states import Recorder
-from tests.ingest.faults import Fault, Wire, children
+from tests.ingest.faults import NOT_POSSIBLE, Fault, Wire, children
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000  # linux/sched.h
 MS_REMOUNT, MS_PRIVATE_ALL = 32, 0x44000  # linux/mount.h
-NOT_POSSIBLE = 77
-"""Exit code of a trial that this machine does not permit."""
-
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -92,14 +89,14 @@ def wait(*, pids: list[int], timeout_s: float) -> list[int] | None:
     return None
 
 
-def settle(*, timeout_s: float) -> bool:
-    """Whether all processes of all trials end within the time."""
-    deadline = time.monotonic() + timeout_s
+def settle(*, timeout_s: float) -> float | None:
+    """Seconds until the last process of all trials had ended; None if that takes longer."""
+    start_s = time.monotonic()
     while reap():
-        if time.monotonic() > deadline:
-            return False
+        if time.monotonic() > start_s + timeout_s:
+            return None
         time.sleep(0.002)
-    return True
+    return time.monotonic() - start_s
 
 
 def reap() -> bool:
