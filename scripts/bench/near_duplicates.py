@@ -209,7 +209,8 @@ def scale(tracks: int) -> None:
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     copies = origin != np.arange(tracks)
     print(
-        f"{tracks} synthetic tracks: {spent:.1f} s of one core, {memory:.0f} MiB more than the fingerprints; "
+        f"{tracks} synthetic tracks: {spent:.1f} s of one core, {memory:.0f} MiB more than the "
+        "fingerprints; "
         f"{(first == origin)[copies].sum()} of {copies.sum()} copies found, "
         f"{(first != origin)[~copies].sum()} others joined"
     )
