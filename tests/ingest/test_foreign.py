@@ -319,7 +319,7 @@ def test_the_command_lists_what_it_left_out_and_ends_with_3(tmp_path, capsys):
     tar = write_tar(tmp_path / "a.tar", {"x.flac": audio(1), "y.mp3": audio(2, rate_hz=8_000)})
     assert main(["index", str(tar), "--out", str(tmp_path / "out"), "--num-workers", "1"]) == 3
     said = capsys.readouterr().out
-    assert "1 tracks" in said
+    assert "1 of them measured now" in said
     assert "needs_repacking: 1" in said
 
 
