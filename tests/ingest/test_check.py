@@ -114,5 +114,7 @@ def test_an_archive_without_all_its_fingerprints_says_what_to_do(training, evalu
     shutil.copytree(training, tmp_path / "mixed")
     name = Index.open(training).manifest["generations"][0]["fingerprints"]
     shutil.copy(evaluation / name, tmp_path / "mixed" / name)
-    with pytest.raises(InputError, match=r"no fingerprints of 5 of its tracks\. Run `ingest repair"):
+    with pytest.raises(
+        InputError, match=r"no fingerprints of 5 of its tracks\. Run `ingest repair"
+    ):
         check(tmp_path / "mixed")
