@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,28 @@ from ingest.plan import PLAN, PLAN_INFO, Plan, plan_paths
 from ingest.shard import RECEIPTS
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
-from shards.index import check_shards, read_manifest
-from shards.schema import DATA, SEEK, of_generation
+from shards.index import check_shards, read_manifest, to_repair
+from shards.place import Place
+from shards.schema import DATA, MANIFEST, SEEK, of_generation
 
 OURS = {DATA, SEEK, RECEIPTS, LOCK, PLAN}
 """What a build may have left before its plan was complete."""
 
 
-def check_out(out: Path) -> None:
+REPAIRED = ".repaired-*"
+"""Folders of shards that a repair has decided on and not yet put in their places."""
+
+
+def check_out(out: Place) -> None:
     """Refuse a folder that holds anything but an archive, so that nothing is mixed."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {shown(out)} is a file. Want a folder.")
+    if next(out.glob(REPAIRED), None):
+        raise InputError(f"A repair of {shown(out)} was interrupted. {to_repair(out)}")
     if not out.exists() or (out / PLAN_INFO).exists():
         return
+    if (out / MANIFEST).exists():
+        raise InputError(f"{shown(out / PLAN_INFO)} is missing. {to_repair(out)}")
     strange = [path.name for path in out.iterdir() if path.name not in OURS]
     strange = sorted(name for name in strange if not name.startswith(".tmp-"))
     if strange:
@@ -33,7 +43,15 @@ def check_out(out: Path) -> None:
         )
 
 
-def last_manifest(out: Path) -> dict[str, Any] | None:
+def check_generations(out: Place, plans: list[Plan]) -> None:
+    """Refuse to go on where a plan was lost: its shards would be taken for litter."""
+    manifest = last_manifest(out)
+    if manifest and len(manifest["generations"]) > len(plans):
+        lost = plan_paths(out, len(plans))[1]
+        raise InputError(f"{shown(lost)} is missing. {to_repair(out)}")
+
+
+def last_manifest(out: Place) -> dict[str, Any] | None:
     """The manifest as it lies there, true or not."""
     try:
         return read_manifest(out)
@@ -41,7 +59,7 @@ def last_manifest(out: Path) -> dict[str, Any] | None:
         return None
 
 
-def finished(out: Path) -> dict[str, Any] | None:
+def finished(out: Place) -> dict[str, Any] | None:
     """The manifest of an archive that is whole, None if there is anything to do."""
     manifest = last_manifest(out)
     if manifest is None:
@@ -58,7 +76,7 @@ def finished(out: Path) -> dict[str, Any] | None:
     return manifest if whole and not begun else None
 
 
-def verdicts(out: Path, manifest: dict[str, Any] | None) -> Verdicts:
+def verdicts(out: Place, manifest: dict[str, Any] | None) -> Verdicts:
     """What an archive knows of each key."""
     if manifest is None:
         return Verdicts()
@@ -68,14 +86,14 @@ def verdicts(out: Path, manifest: dict[str, Any] | None) -> Verdicts:
     return Verdicts(set(packed), dict(zip(refused["key"], refused["code"], strict=True)))
 
 
-def withdraw(out: Path, plan: Plan) -> None:
+def withdraw(out: Place, plan: Plan) -> None:
     """Forget a generation that came to nothing; the sweep removes its shards."""
     table, vouches = plan_paths(out, plan.generation)
     vouches.unlink()
     table.unlink()
 
 
-def sweep(out: Path, plans: list[Plan]) -> None:
+def sweep(out: Place, plans: list[Plan]) -> None:
     """Remove what is half written or belongs to no plan; only under the lock."""
     litter = [path for folder in (out, *_below(out)) for path in folder.glob(".tmp-*")]
     end_shard = plans[-1].end_shard if plans else 0
@@ -85,8 +103,11 @@ def sweep(out: Path, plans: list[Plan]) -> None:
             if number.isdecimal() and int(number) >= end_shard:
                 litter.append(path)
     for path in litter:
-        path.unlink(missing_ok=True)
+        if isinstance(path, Path) and path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
-def _below(out: Path) -> list[Path]:
+def _below(out: Place) -> list[Place]:
     return [out / DATA, out / RECEIPTS, out / SEEK]

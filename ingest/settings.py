@@ -16,7 +16,8 @@ class Settings:
 
     Args:
         sample_rate: Of the archive, in Hz.
-        codec: Of the payload: flac, or wav for the fastest reading.
+        codec: Of the payload: flac, or wav for the fastest reading. FLAC bears checksums, so
+            damage never reads as other samples; of wav only `verify_archive` notices it.
         shard_mib: Payload that a shard is planned to hold, estimated from the sources' sizes.
         min_seconds: Shorter tracks are rejected.
         max_seconds: Longer tracks are rejected, by what they decode to, not by their header.

@@ -6,17 +6,21 @@ import json
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ingest.build import Built
 from ingest.plan import make_plan
 from ingest.scan import Scan
 from ingest.settings import Settings
-from shards.files import read_parquet, shown
-from shards.index import Index
-from shards.labels import SPLITS, Labels, label_names
+from shards.files import shown
+from shards.place import Place
 from shards.schema import REJECTED
+
+if TYPE_CHECKING:
+    from ingest.faults import Fault, Report
+    from ingest.repair import Repaired
 
 EXAMPLES = 5
 MIB = 1 << 20
@@ -29,15 +33,15 @@ def of_build(built: Built, *, as_json: bool) -> str:
     if as_json:
         return json.dumps(
             {
-                **_counts(manifest),
+                **counts_of(manifest),
                 "new_tracks": built.new_tracks,
                 "elapsed_s": round(built.elapsed_s, 3),
                 "times_real_time": round(speed, 1),
-                "rejected_by_code": {code: len(rs) for code, rs in _by_code(built.rejected)},
+                "rejected_by_code": {code: len(rs) for code, rs in by_code(built.rejected)},
                 "changed": built.changed,
             }
         )
-    lines = [_holds(built.out, manifest)]
+    lines = [holds(built.out, manifest)]
     if built.new_tracks:
         rate = built.new_tracks / built.elapsed_s
         lines.append(
@@ -46,7 +50,7 @@ def of_build(built: Built, *, as_json: bool) -> str:
         )
     else:
         lines.append("nothing to do: the archive is complete")
-    lines += _rejections(built.rejected, manifest["others"])
+    lines += rejections(built.rejected, manifest["others"])
     if built.changed:
         lines.append(
             f"{built.changed} audio files changed since they were packed; the archive keeps what "
@@ -57,7 +61,7 @@ def of_build(built: Built, *, as_json: bool) -> str:
     return "\n".join(lines)
 
 
-def of_scan(audio_dir: Path, found: Scan, settings: Settings, *, as_json: bool) -> str:
+def of_scan(audio_dir: str, found: Scan, settings: Settings, *, as_json: bool) -> str:
     """What a build would pack, before anything is decoded."""
     found.sources = found.sources[: settings.limit or None]
     plan = make_plan(found, settings, {}, after=[])
@@ -77,28 +81,50 @@ def of_scan(audio_dir: Path, found: Scan, settings: Settings, *, as_json: bool) 
         f"{shown(audio_dir)}: {len(plan.sources)} audio files, {size / MIB:.1f} MiB, "
         f"for {plan.end_shard} shards; nothing was written"
     )
-    return "\n".join([first, *_rejections(rejected, found.others)])
+    return "\n".join([first, *rejections(rejected, found.others)])
 
 
-def of_archive(path: Path, *, as_json: bool) -> str:
-    """What an archive holds."""
-    index = Index.open(path)
-    manifest = index.manifest
-    latest = manifest["generations"][-1]
-    rejected = read_parquet(path / latest["rejected"]).to_pylist()
-    labels = {name: Labels.open(index, name).info for name in label_names(path)}
+def of_verify(path: Path, report: Report, level: str, *, as_json: bool) -> str:
+    """What was looked at, and each fault with what it means and what to type."""
     if as_json:
-        return json.dumps({**_counts(manifest), "labels": labels})
-    lines = [_holds(path, manifest)]
-    lines.append(f"licence: {shown(manifest['licence']) or 'not stated'}")
-    for name, info in labels.items():
-        counts = ", ".join(f"{split} {info['counts'][split]}" for split in SPLITS)
-        classes = f", {len(info['classes'])} classes" if info["classes"] else ""
-        lines.append(f"labels {name}: {info['kind']}{classes}; {counts}; by {info['split']['by']}")
-    return "\n".join(lines + _rejections(rejected, manifest["others"]))
+        return json.dumps({"level": level, **asdict(report)})
+    looked = [f"{report.files} files"]
+    if report.read:
+        looked.append(f"{report.read} read to the end")
+    if report.decoded_tracks:
+        looked.append(f"{report.decoded_tracks} tracks decoded")
+    found = f"{len(report.missing)} missing, {len(report.damaged)} damaged"
+    lines = [f"{shown(path)}: {', '.join(looked)}; {found if report.faults else 'all is well'}"]
+    lines += _faults(report.faults)
+    if report.unfinished:
+        lines.append("an addition was interrupted: run `ingest build-shards` again to end it")
+    return "\n".join(lines)
 
 
-def _counts(manifest: dict[str, Any]) -> dict[str, Any]:
+def of_repair(path: Path, repaired: Repaired, *, dry_run: bool, as_json: bool) -> str:
+    """What was restored, what was not, and why."""
+    if as_json:
+        return json.dumps({"dry_run": dry_run, **asdict(repaired)})
+    if not repaired.report.faults:
+        return f"{shown(path)}: nothing to repair"
+    what = "would be restored" if dry_run else "restored"
+    counts = f"files {what} as they were: {len(repaired.restored)}"
+    lines = [f"{shown(path)}: {counts}; still damaged: {len(repaired.left)}"]
+    lines += [f"{what}: {name}" for name in repaired.restored]
+    lines += [f"written anew: {name}: {why}" for name, why in repaired.changed.items()]
+    lines += _faults(repaired.left)
+    lines += [f"lost: {row.path} {row.message}" for row in repaired.lost]
+    if repaired.lost and repaired.left:
+        lines.append("add --drop-lost to go on without these tracks")
+    return "\n".join(lines)
+
+
+def _faults(faults: list[Fault]) -> list[str]:
+    return [f"  {fault}" for fault in faults]
+
+
+def counts_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The figures that every summary begins with."""
     return {
         "tracks": manifest["tracks"],
         "hours": round(manifest["duration_s"] / 3600, 4),
@@ -111,8 +137,9 @@ def _counts(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _holds(path: Path, manifest: dict[str, Any]) -> str:
-    counts = _counts(manifest)
+def holds(path: Place, manifest: dict[str, Any]) -> str:
+    """The same in a line."""
+    counts = counts_of(manifest)
     return (
         f"{shown(path)}: {counts['tracks']} tracks, {counts['hours']:.2f} h, "
         f"{counts['bytes'] / MIB:.1f} MiB of {counts['codec']} at {counts['sample_rate']} Hz "
@@ -120,10 +147,10 @@ def _holds(path: Path, manifest: dict[str, Any]) -> str:
     )
 
 
-def _rejections(rejected: list[dict[str, str]], others: int) -> list[str]:
+def rejections(rejected: list[dict[str, str]], others: int) -> list[str]:
     """Rejected files by reason with examples, then the number of files that are no audio."""
     lines = [f"rejected: {len(rejected)}" + (f", all listed in {REJECTED}" if rejected else "")]
-    for code, rows in _by_code(rejected):
+    for code, rows in by_code(rejected):
         lines.append(f"  {code}: {len(rows)}")
         lines += [f"    {row['path']} {row['message']}" for row in rows[:EXAMPLES]]
         if len(rows) > EXAMPLES:
@@ -133,7 +160,7 @@ def _rejections(rejected: list[dict[str, str]], others: int) -> list[str]:
     return lines
 
 
-def _by_code(rejected: Iterable[dict[str, str]]) -> list[tuple[str, list[dict[str, str]]]]:
+def by_code(rejected: Iterable[dict[str, str]]) -> list[tuple[str, list[dict[str, str]]]]:
     """Rejections of each code, the most frequent code first."""
     codes: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in rejected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from shards.errors import InputError
-from shards.files import read_json, read_parquet, shown
+from shards.files import read_parquet, shown
+from shards.place import Place, place, size_of
 from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST
+from shards.sealed import read_sealed
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Track:
 
     row: int
     key: str
-    shard: Path
+    shard: Place
     offset: int
     size: int
     codec: str
@@ -39,7 +42,7 @@ class Track:
 class Index:
     """An archive's tracks, and where their bytes lie."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any], table: pa.Table) -> None:
+    def __init__(self, path: Place, manifest: dict[str, Any], table: pa.Table) -> None:
         self.path = path
         self.manifest = manifest
         self.table = table
@@ -47,13 +50,16 @@ class Index:
         self._columns: dict[str, np.ndarray] = {}
 
     @classmethod
-    def open(cls, path: Path | str) -> Index:
+    def open(cls, path: Place | str) -> Index:
         """The index of an archive; every shard is there with its exact size, or `InputError`."""
-        path = Path(path)
+        path = place(path)
         manifest = read_manifest(path)
         check_shards(path, manifest)
         file = path / manifest["generations"][-1]["index"]
-        table = read_parquet(file)
+        try:
+            table = read_parquet(file)
+        except InputError as error:
+            raise InputError(f"{error} {to_repair(path)}") from error
         if table.schema != INDEX_SCHEMA:
             raise InputError(
                 f"{shown(file)} does not have the columns of format {FORMAT}. "
@@ -63,7 +69,7 @@ class Index:
         if index.manifest["fingerprint"] != fingerprint(table):
             raise InputError(
                 f"{shown(file)} does not belong to {MANIFEST}: the fingerprints differ. "
-                "Run `ingest build-shards` again to finish or repair the archive."
+                + to_repair(path)
             )
         return index
 
@@ -101,7 +107,7 @@ class Index:
         return {key: row for row, key in enumerate(self.column("key"))}
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Place) -> dict[str, Any]:
     """The commit point of an archive; a folder without one is unfinished or no archive at all."""
     if not path.is_dir():
         raise InputError(f"{shown(path)} is not a folder. Want one made by `ingest build-shards`.")
@@ -110,8 +116,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"{shown(path)} has no {MANIFEST}: no archive, or one whose packing has not ended. "
             f"Run `ingest build-shards AUDIO_DIR --out {shown(path)}` (again)."
         )
-    manifest = read_json(path / MANIFEST)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+    manifest = read_sealed(path / MANIFEST, remedy=to_repair(path))
+    if not isinstance(manifest.get("format"), int):
         raise InputError(f"{shown(path / MANIFEST)} is not a manifest of wholetone.")
     if manifest["format"] > FORMAT:
         raise InputError(
@@ -120,20 +126,32 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def check_shards(path: Path, manifest: dict[str, Any]) -> None:
-    """Refuse an archive of which a shard is missing or has another size; all are listed."""
+def check_shards(path: Place, manifest: dict[str, Any]) -> None:
+    """Refuse an archive of which a shard is missing or has another size; all are listed.
+
+    One that `ingest index` made of tars that were there before names them wherever they lie.
+    """
     wrong = []
     for shard in manifest["shards"]:
         name = shard["name"]
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if not manifest.get("foreign") and not _is_below(name):
             raise InputError(f"{shown(path / MANIFEST)} names a shard outside: {shown(name)}.")
         file = path / name
-        size = file.stat().st_size if file.is_file() else None
+        size = size_of(file) if file.is_file() else None
         if size != shard["bytes"]:
             found = "is missing" if size is None else f"has {size} bytes"
             wrong.append(f"{shown(name)} {found}, want {shard['bytes']}")
     if wrong:
-        raise InputError(f"{shown(path)} is damaged: " + "; ".join(wrong) + ".")
+        raise InputError(f"{shown(path)} is damaged: {'; '.join(wrong)}. {to_repair(path)}")
+
+
+def to_repair(path: Place) -> str:
+    """What to type when a file of an archive is damaged."""
+    return f"Run `ingest repair {shlex.quote(shown(path))} AUDIO_DIR`."
+
+
+def _is_below(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def fingerprint(table: pa.Table) -> str:

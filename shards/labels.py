@@ -19,9 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shards.errors import InputError
-from shards.files import read_json, read_parquet, sha256_file, shown, write_json, write_parquet
-from shards.index import Index
+from shards.files import read_parquet, sha256_file, shown
+from shards.index import Index, to_repair
+from shards.place import Place, place
 from shards.schema import LABELS
+from shards.sealed import read_sealed, write_vouched
 
 SPLITS = ("train", "valid", "test")
 KINDS = {"class": pa.string(), "tags": pa.list_(pa.string()), "number": pa.float64()}
@@ -40,12 +42,12 @@ def label_schema(kind: str) -> pa.Schema:
     )
 
 
-def label_names(shards_dir: Path | str) -> list[str]:
+def label_names(shards_dir: Place | str) -> list[str]:
     """Names of an archive's label sets, sorted."""
-    return sorted(path.stem for path in (Path(shards_dir) / LABELS).glob("*.json"))
+    return sorted(path.stem for path in (place(shards_dir) / LABELS).glob("*.json"))
 
 
-def write_labels(shards_dir: Path, name: str, table: pa.Table, info: dict[str, Any]) -> None:
+def write_labels(shards_dir: Place, name: str, table: pa.Table, info: dict[str, Any]) -> None:
     """Publish a label set; the Parquet file first, then the JSON file that vouches for it."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
         raise InputError(
@@ -56,11 +58,15 @@ def write_labels(shards_dir: Path, name: str, table: pa.Table, info: dict[str, A
     unknown = set(table["split"].to_pylist()) - set(SPLITS)
     if unknown:
         raise InputError(f"Labels {name}: splits are {SPLITS}, got {sorted(unknown)}.")
+    (shards_dir / LABELS).mkdir(exist_ok=True)
+    path, vouches = label_paths(shards_dir, name)
+    write_vouched(path, vouches, table, {**info, "name": name})
+
+
+def label_paths(shards_dir: Place, name: str) -> tuple[Place, Place]:
+    """Table of a label set, and the file that vouches for it."""
     folder = shards_dir / LABELS
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{name}.parquet"
-    write_parquet(path, table)
-    write_json(folder / f"{name}.json", {**info, "name": name, "sha256": sha256_file(path)})
+    return folder / f"{name}.parquet", folder / f"{name}.json"
 
 
 class Labels:
@@ -86,8 +92,8 @@ class Labels:
             raise InputError(
                 f"No labels {shown(name)!r} in {shown(index.path)}; there are {names}."
             )
-        info = read_json(index.path / LABELS / f"{name}.json")
-        path = index.path / LABELS / f"{name}.parquet"
+        path, vouches = label_paths(index.path, name)
+        info = read_sealed(vouches, remedy=to_repair(index.path))
         if not path.is_file() or sha256_file(path) != info.get("sha256"):
             raise InputError(f"{shown(path)} is missing or damaged: run `ingest labels` again.")
         return cls(index, info, read_parquet(path))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ingest.card import write_card
 from ingest.labels.groups import VERSION_COLUMNS, Level, group_levels
 from ingest.labels.kinds import NoLabels, Target, infer_kind, read_target, why_no_labels
 from ingest.labels.split import Split, Strata, choose_split, given_split
@@ -27,6 +28,10 @@ NUM_BINS = 5
 """Quantiles of a number that are spread evenly over the splits."""
 
 
+ASKED = ("kind", "split_by", "split_column", "group_column", "separator", "seed")
+"""Options that decide a label set, kept so that it can be made again."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What may be said about labels; "" leaves it to the rules."""
@@ -40,6 +45,15 @@ class Options:
     group_column: str = ""
     separator: str = ";"
     seed: int = 0
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of a column: for people a line, for programs the same as values."""
+
+    line: str
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,14 +69,21 @@ class Table:
 
 def add_labels(shards_dir: Path, file: Path, options: Options | None = None) -> Iterator[str]:
     """Write the label sets and yield what to tell of each."""
-    options = options or Options()
+    for told in tell_labels(shards_dir, file, options or Options()):
+        yield told.line
+
+
+def tell_labels(shards_dir: Path, file: Path, options: Options) -> Iterator[Told]:
+    """The same, for programs too."""
     index = Index.open(shards_dir)
     if len(index) == 0:
         raise InputError(f"{shown(shards_dir)} holds no tracks.")
     table = _open(index, file, options)
-    yield (
-        f"{len(table.joined.rows)} of {len(index)} tracks found by column {table.joined.by!r}; "
-        f"{table.joined.unmatched} rows of {shown(file.name)} name no track"
+    tracks, by, unmatched = len(table.joined.rows), table.joined.by, table.joined.unmatched
+    yield Told(
+        f"{tracks} of {len(index)} tracks found by column {by!r}; "
+        f"{unmatched} rows of {shown(file.name)} name no track",
+        {"tracks": tracks, "by": by, "unmatched": unmatched},
     )
     for column in _columns(table, options):
         try:
@@ -70,7 +91,17 @@ def add_labels(shards_dir: Path, file: Path, options: Options | None = None) -> 
         except NoLabels as reason:
             if not options.all_columns:
                 raise InputError(f"Column {shown(column)!r} gives no labels: {reason}.") from None
-            yield f"no labels from {shown(column)}: {reason}"
+            line = f"no labels from {shown(column)}: {reason}"
+            yield Told(line, {"column": column, "no_labels": str(reason)})
+    if not options.dry_run:
+        write_card(shards_dir, index.manifest)
+
+
+def make_again(index: Index, file: Path, info: dict[str, Any]) -> pa.Table:
+    """The table of a label set made again from the file it came from, as it was asked for."""
+    options = Options(name=info["name"], column=info["source"]["column"], **info["asked"])
+    labels, _ = _make(index, _open(index, file, options), options.column, options)
+    return labels
 
 
 def _open(index: Index, file: Path, options: Options) -> Table:
@@ -128,15 +159,25 @@ def _reason(table: Table, column: str, options: Options) -> str:
     return why_no_labels(column, cells, kind)
 
 
-def _add(index: Index, table: Table, column: str, options: Options) -> str:
+def _add(index: Index, table: Table, column: str, options: Options) -> Told:
     """Write one label set."""
     if options.all_columns and (reason := _reason(table, column, options)):
         raise NoLabels(reason)
+    labels, info = _make(index, table, column, options)
+    name = options.name or re.sub(r"[^A-Za-z0-9_.-]+", "_", column).strip("_.-")[:64]
+    if not options.dry_run:
+        write_labels(index.path, name, labels, info)
+    return Told(_line(name, info), {"name": name, **info})
+
+
+def _make(
+    index: Index, table: Table, column: str, options: Options
+) -> tuple[pa.Table, dict[str, Any]]:
+    """One label set: its table, and what is to be known of it."""
     cells = table.joined.columns[column]
     kind = options.kind or infer_kind(column, cells, separator=options.separator)
     target = read_target(cells, kind=kind, separator=options.separator)
     split = _split(table, target, options)
-    name = options.name or re.sub(r"[^A-Za-z0-9_.-]+", "_", column).strip("_.-")[:64]
     labels, classes = _label_table(index, table, target, split)
     splits = Counter(labels["split"].to_pylist())
     info = {
@@ -147,6 +188,7 @@ def _add(index: Index, table: Table, column: str, options: Options) -> str:
         "window_s": None,
         "aggregation": "mean",
         "source": {"file": table.file.name, "sha256": sha256_file(table.file), "column": column},
+        "asked": {name: getattr(options, name) for name in ASKED},
         "split": {
             "by": split.by,
             "given": split.by == "given",
@@ -158,8 +200,7 @@ def _add(index: Index, table: Table, column: str, options: Options) -> str:
         "dropped": split.dropped,
         "unmatched": table.joined.unmatched,
     }
-    write_labels(index.path, name, labels, info)
-    return _line(name, info)
+    return labels, info
 
 
 def _split(table: Table, target: Target, options: Options) -> Split:

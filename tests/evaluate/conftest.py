@@ -13,10 +13,11 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from shards.files import write_json, write_parquet
+from shards.files import write_parquet
 from shards.index import Index, fingerprint
 from shards.labels import METRICS, Labels, label_schema, write_labels
 from shards.schema import FORMAT, INDEX, INDEX_SCHEMA, MANIFEST
+from shards.sealed import write_sealed
 
 RATE = 8000
 
@@ -84,7 +85,7 @@ def write_archive(path: Path, tracks: list[np.ndarray], sources: list[str] | Non
         "generations": [{"index": INDEX}],
         "fingerprint": fingerprint(table),
     }
-    write_json(path / MANIFEST, manifest)
+    write_sealed(path / MANIFEST, manifest)
     return Index.open(path)
 
 

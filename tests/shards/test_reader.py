@@ -9,6 +9,7 @@ from shards.errors import InputError
 from shards.files import shown
 from shards.index import Index
 from shards.reader import DamagedTrack, MappedShards, read_track, read_window
+from shards.sealed import read_sealed, write_sealed
 
 
 def test_any_window_is_that_part_of_the_track(index):
@@ -65,7 +66,9 @@ def test_what_is_no_archive_says_so(tmp_path):
 def test_a_manifest_cannot_point_outside(archive, tmp_path):
     shutil.copytree(archive, tmp_path / "copy")
     manifest = tmp_path / "copy" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace("data/shard-000000.tar", "../../etc/passwd"))
+    value = read_sealed(manifest)
+    value["shards"][0]["name"] = "../../etc/passwd"
+    write_sealed(manifest, value)
     with pytest.raises(InputError, match="outside"):
         Index.open(tmp_path / "copy")
 
@@ -73,7 +76,7 @@ def test_a_manifest_cannot_point_outside(archive, tmp_path):
 def test_a_newer_format_is_refused(archive, tmp_path):
     shutil.copytree(archive, tmp_path / "copy")
     manifest = tmp_path / "copy" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 99'))
+    write_sealed(manifest, {**read_sealed(manifest), "format": 99})
     with pytest.raises(InputError, match="update"):
         Index.open(tmp_path / "copy")
 
