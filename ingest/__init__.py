@@ -6,6 +6,7 @@ _WHERE = {
     "Settings": "ingest.settings",
     "add_labels": "ingest.labels.add",
     "build_shards": "ingest.build",
+    "index_tars": "ingest.foreign",
     "repair_archive": "ingest.repair",
     "verify_archive": "ingest.verify",
 }

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ingest.bucket import scan_bucket
+from ingest.card import write_card
 from ingest.catalog import commit, created_by
 from ingest.folder import (
     check_generations,
@@ -25,24 +24,38 @@ from ingest.folder import (
 )
 from ingest.growth import PASSING, news, planned
 from ingest.lock import locked
+from ingest.packing import pack
 from ingest.plan import Plan, check_settings, check_sources, make_plan, read_plans, write_plan
-from ingest.pool import Outcome, Pool
-from ingest.progress import Progress
-from ingest.scan import Rejected, Scan, scan
+from ingest.progress import Progress, Tally
+from ingest.scan import Scan, Source, scan
 from ingest.settings import Settings
-from ingest.shard import RECEIPTS, is_complete, receipt_of, write_shard
+from ingest.shard import RECEIPTS, is_complete, receipt_of
 from shards.errors import InputError
 from shards.files import read_parquet, shown
+from shards.place import Place, Remote, place
 from shards.schema import DATA, SEEK
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Crew:
+    """Who packs.
+
+    Args:
+        num_workers: Decoder processes, of each task on a cluster; as many as cores if None here.
+        ray_address: Of a cluster that packs instead of this machine; "" for none.
+    """
+
+    num_workers: int | None = None
+    ray_address: str = ""
+
+
+@dataclass(frozen=True)
 class Built:
     """What a build did and what the archive holds now."""
 
-    out: Path
+    out: Place
     manifest: dict[str, Any]
     rejected: list[dict[str, str]]
     new_tracks: int
@@ -53,26 +66,27 @@ class Built:
 
 
 def build_shards(
-    audio_dir: Path | str,
-    out: Path | str,
+    audio_dir: Place | str,
+    out: Place | str,
     *,
     settings: Settings | None = None,
     num_workers: int | None = None,
+    ray_address: str = "",
 ) -> Built:
     """Pack all audio below a folder; a build that was interrupted goes on where it stopped.
 
     Files that are new since become a generation of their own: nothing that is packed is touched.
     """
-    audio_dir, out = Path(audio_dir), Path(out)
-    settings = settings or Settings()
+    audio_dir, out = place(audio_dir), place(out)
+    settings, crew = settings or Settings(), Crew(num_workers, ray_address)
     begun = time.monotonic()
     check_out(out)
-    found = scan(audio_dir, without=out, known=planned(read_plans(out)))
+    found = scan_place(audio_dir, without=out, known=planned(read_plans(out)))
     if not found.sources and finished(out) is None:
         raise no_audio(audio_dir, found)
     for folder in (DATA, RECEIPTS, SEEK):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    done: list[Progress] = []
+    done: list[Tally] = []
     with locked(out):
         plans = read_plans(out)
         check_generations(out, plans)
@@ -81,31 +95,39 @@ def build_shards(
             check_plans(out, plans, found, settings)
         manifest = finished(out)
         if plans and manifest is None:  # finish what was begun
-            done.append(build(audio_dir, out, plans, num_workers))
+            done.append(build(audio_dir, out, plans, crew))
             manifest = commit(out, plans, last_manifest(out))
         new = news(plans, found, verdicts(out, manifest), limit=settings.limit)
         if new and found.sources:
             plans.append(make_plan(new.scan, settings, created_by(), after=plans))
             write_plan(out, plans[-1])
-            done.append(build(audio_dir, out, plans, num_workers))
+            done.append(build(audio_dir, out, plans, crew))
             if manifest is None or not came_to_nothing(out, plans[-1]):
                 manifest = commit(out, plans, manifest)
             else:
                 withdraw(out, plans.pop())
         sweep(out, plans)
-    assert manifest is not None
+        assert manifest is not None
+        write_card(out, manifest)
     return Built(
         out=out,
         manifest=manifest,
         rejected=read_parquet(out / manifest["generations"][-1]["rejected"]).to_pylist(),
-        new_tracks=sum(progress.tracks for progress in done),
-        new_seconds=sum(progress.seconds for progress in done),
+        new_tracks=sum(tally.tracks for tally in done),
+        new_seconds=sum(tally.seconds for tally in done),
         elapsed_s=time.monotonic() - begun,
         changed=new.changed,
     )
 
 
-def check_plans(out: Path, plans: list[Plan], found: Scan, settings: Settings) -> None:
+def scan_place(audio_dir: Place, *, without: Place, known: Mapping[bytes, Source]) -> Scan:
+    """All audio below a folder, or below one of an object store."""
+    if isinstance(audio_dir, Remote):
+        return scan_bucket(audio_dir, without=without, known=known)
+    return scan(audio_dir, without=without if isinstance(without, Path) else None, known=known)
+
+
+def check_plans(out: Place, plans: list[Plan], found: Scan, settings: Settings) -> None:
     """Refuse to go on with other settings or another folder; say if versions have changed."""
     check_settings(out, plans[0], settings)
     if found.sources:  # a finished archive outlives its sources
@@ -118,45 +140,31 @@ def check_plans(out: Path, plans: list[Plan], found: Scan, settings: Settings) -
         log.warning("Versions changed since %s was begun: %s.", shown(out), ", ".join(changed))
 
 
-def build(audio_dir: Path, out: Path, plans: list[Plan], num_workers: int | None) -> Progress:
+def build(audio_dir: Place, out: Place, plans: list[Plan], crew: Crew) -> Tally:
     """Build the shards of all plans that are not complete; what was done."""
-    slices = {n: (plan, part) for plan in plans for n, part in plan.by_shard().items()}
-    todo = [n for n, (plan, part) in slices.items() if not is_complete(out, n, plan.settings, part)]
-    tracks = sum(len(slices[n][1]) for n in todo)
-    total = sum(len(part) for _, part in slices.values())
-    progress = Progress(total)
-    progress.skip(total - tracks)
-    if todo:
-        # The tar writer's package takes a second to load: meanwhile the decoders start.
-        threading.Thread(target=import_module, args=("webdataset.writer",)).start()
-        settings = plans[-1].settings
-        workers = min(num_workers or cores(), tracks)
-        with Pool(audio_dir, out / DATA, settings, num_workers=workers) as pool:
-            sources = itertools.chain.from_iterable(slices[n][1] for n in todo)
-            outcomes = counted(pool.decode(sources), progress)
-            for number in todo:
-                plan, part = slices[number]
-                of_shard = itertools.islice(outcomes, len(part))
-                write_shard(out, number, plan.settings, part, of_shard)
+    slices = {n: part for plan in plans for n, part in plan.slices().items()}
+    todo = {n: part for n, part in slices.items() if not is_complete(out, n, part)}
+    total, left = (sum(len(part.sources) for part in some.values()) for some in (slices, todo))
+    progress = Progress(total, before=total - left)
+    if todo and crew.ray_address:
+        from ingest.cluster import pack_on_cluster  # imports ray
+
+        workers = crew.num_workers or 1
+        for tally in pack_on_cluster(
+            audio_dir, out, todo, address=crew.ray_address, num_workers=workers
+        ):
+            progress.add(tally)
+    elif todo:
+        pack(audio_dir, out, todo, crew.num_workers or cores(), progress)
     progress.close()
     return progress
 
 
-def came_to_nothing(out: Path, plan: Plan) -> bool:
+def came_to_nothing(out: Place, plan: Plan) -> bool:
     """Whether a generation holds no track and no verdict that lasts."""
     receipts = [receipt_of(out, number) for number in range(plan.first_shard, plan.end_shard)]
     codes = {row["code"] for receipt in receipts for row in receipt["rejected"]}
     return not (plan.rejected or any(r["rows"] for r in receipts) or codes - PASSING)
-
-
-def counted(outcomes: Iterator[Outcome], progress: Progress) -> Iterator[Outcome]:
-    """The same outcomes, each told to the progress."""
-    for outcome in outcomes:
-        if isinstance(outcome, Rejected):
-            progress.refused()
-        else:
-            progress.packed(outcome.seconds)
-        yield outcome
 
 
 def cores() -> int:
@@ -164,7 +172,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def no_audio(audio_dir: Path, found: Scan) -> InputError:
+def no_audio(audio_dir: Place, found: Scan) -> InputError:
     """Why nothing can be packed."""
     rejected = "".join(f" {r.path} {r.message}." for r in found.rejected[:5])
     return InputError(

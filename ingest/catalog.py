@@ -6,7 +6,6 @@ import base64
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.plan import Plan, plan_paths
-from ingest.shard import receipt_of, receipt_path
+from ingest.shard import RECEIPTS, receipt_name, receipt_of
+from ingest.sniff import is_installed
 from shards.files import parquet_bytes, publish, read_parquet, sha256_file
 from shards.index import fingerprint
+from shards.place import Place, size_of
 from shards.schema import (
     DATA,
     FINGERPRINTS,
@@ -67,7 +68,7 @@ def created_by() -> dict[str, str]:
     """Versions that an archive's bytes can depend on."""
     import soundfile
 
-    versions = {name: version(name) for name in PACKAGES}
+    versions = {name: version(name) for name in (*PACKAGES, *(["av"] if is_installed() else []))}
     return {
         **versions,
         "libsndfile": soundfile.__libsndfile_version__,
@@ -75,32 +76,40 @@ def created_by() -> dict[str, str]:
     }
 
 
-def commit(out: Path, plans: list[Plan], before: dict[str, Any] | None) -> dict[str, Any]:
+def commit(
+    out: Place,
+    plans: list[Plan],
+    before: dict[str, Any] | None,
+    *,
+    also: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Publish index and rejected inputs of each generation and, last, the manifest.
 
     Args:
         out: Folder of the archive; all its shards have their receipts.
         plans: Of all generations.
         before: The manifest that is to be replaced: what it vouches for stays as it is.
+        also: What the manifest is to say besides, or instead.
     """
     found = gather(out, plans)
     generations = [
         _untouched(out, plan, found, before or {}) or publish_generation(out, plan, found)
         for plan in plans
     ]
-    manifest = _manifest(out, plans[-1], found, generations)
+    manifest = {**_manifest(out, plans[-1], found, generations), **(also or {})}
     _publish_new(out / MANIFEST, sealed_bytes(manifest))
     return manifest
 
 
-def gather(out: Path, plans: list[Plan]) -> Gathered:
+def gather(out: Place, plans: list[Plan]) -> Gathered:
     """Read every receipt once, shard by shard."""
     tracks, prints = [FACTS_SCHEMA.empty_table()], [FINGERPRINTS_SCHEMA.empty_table()]
     found = Gathered(tracks[0], prints[0], [], {}, [])
     for plan in plans:
         found.rejected.append([vars(rejected) for rejected in plan.rejected])
         for path in plan_paths(out, plan.generation):
-            found.files[path.name] = _size_and_sha256(path)
+            if path.exists():  # an index of other people's tars has no plan
+                found.files[path.name] = _size_and_sha256(path)
         for number in range(plan.first_shard, plan.end_shard):
             receipt = receipt_of(out, number)
             place = {"shard": number, "generation": plan.generation}
@@ -109,8 +118,8 @@ def gather(out: Path, plans: list[Plan]) -> Gathered:
             prints.append(_prints(receipt["rows"]))
             found.rejected[-1].extend(receipt["rejected"])
             found.shards.append(_shard_entry(number, plan, receipt))
-            path = receipt_path(out, number)
-            found.files[str(path.relative_to(out))] = _size_and_sha256(path)
+            name = f"{RECEIPTS}/{receipt_name(number)}"
+            found.files[name] = _size_and_sha256(out / name)
             if "seek" in receipt:
                 found.files[f"{SEEK}/{seek_name(number)}"] = receipt["seek"]
     return Gathered(
@@ -128,7 +137,7 @@ def _prints(rows: list[dict[str, Any]]) -> pa.Table:
 
 def _shard_entry(number: int, plan: Plan, receipt: dict[str, Any]) -> dict[str, Any]:
     return {
-        "name": f"{DATA}/{shard_name(number)}",
+        "name": receipt.get("name", f"{DATA}/{shard_name(number)}"),
         "bytes": receipt["bytes"],
         "sha256": receipt["sha256"],
         "tracks": len(receipt["rows"]),
@@ -137,13 +146,13 @@ def _shard_entry(number: int, plan: Plan, receipt: dict[str, Any]) -> dict[str, 
 
 
 def _untouched(
-    out: Path, plan: Plan, found: Gathered, before: dict[str, Any]
+    out: Place, plan: Plan, found: Gathered, before: dict[str, Any]
 ) -> dict[str, Any] | None:
     """The entry of a generation whose receipts and tables are as the last manifest says."""
     entries: list[dict[str, Any]] = before.get("generations", [])
     if plan.generation >= len(entries):
         return None
-    receipts = [str(receipt_path(Path(), number)) for number in range(plan.end_shard)]
+    receipts = [f"{RECEIPTS}/{receipt_name(number)}" for number in range(plan.end_shard)]
     if any(found.files[name] != before["files"].get(name) for name in receipts):
         return None
     entry = entries[plan.generation]
@@ -155,7 +164,7 @@ def _untouched(
     return entry
 
 
-def publish_generation(out: Path, plan: Plan, found: Gathered) -> dict[str, Any]:
+def publish_generation(out: Place, plan: Plan, found: Gathered) -> dict[str, Any]:
     """Write the tables of one generation: its index holds the tracks of all up to it."""
     upto = pc.less_equal(found.tracks["generation"], plan.generation)
     index = index_table(found.tracks.filter(upto), found.prints.filter(upto))
@@ -182,7 +191,7 @@ def publish_generation(out: Path, plan: Plan, found: Gathered) -> dict[str, Any]
     }
 
 
-def _publish_new(path: Path, data: bytes) -> None:
+def _publish_new(path: Place, data: bytes) -> None:
     """Publish unless the file has these bytes already: what is whole is never written again."""
     if not path.is_file() or path.read_bytes() != data:
         publish(path, data)
@@ -198,18 +207,33 @@ def index_table(tracks: pa.Table, prints: pa.Table) -> pa.Table:
     seniority = pc.sort_indices(tracks, [("generation", "ascending"), ("key", "ascending")])
     for row in seniority.to_pylist():
         first.setdefault(samples[row], keys[row])
-    originals = [first[sample] for sample in samples]
+    equal = [first[sample] for sample in samples]
+    similar = _first_similar(seniority, keys, samples, prints["fingerprint"])
     derived = {
         "row": pa.array(range(len(keys)), pa.int64()),
-        "duplicate_of": ["" if a == b else a for a, b in zip(originals, keys, strict=True)],
-        "near_duplicate_of": [""] * len(keys),
+        "duplicate_of": ["" if a == b else a for a, b in zip(equal, keys, strict=True)],
+        "near_duplicate_of": ["" if a == b else a for a, b in zip(similar, keys, strict=True)],
     }
     for name, values in derived.items():
         tracks = tracks.append_column(name, [values])
     return tracks.select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA)
 
 
-def check_index(out: Path, plans: list[Plan], manifest: dict[str, Any]) -> str:
+def _first_similar(
+    seniority: pa.Array, keys: list[str], samples: list[str], prints: pa.ChunkedArray
+) -> list[str]:
+    """Key of the oldest track that sounds like each."""
+    from ingest.near import near_duplicates  # scipy's graphs take a while to load
+
+    rows = seniority.to_numpy()
+    cluster = near_duplicates(prints.take(seniority), pcm_sha256=[samples[row] for row in rows])
+    similar = [""] * len(keys)
+    for row, oldest in zip(rows, rows[cluster], strict=True):
+        similar[row] = keys[oldest]
+    return similar
+
+
+def check_index(out: Place, plans: list[Plan], manifest: dict[str, Any]) -> str:
     """Why the last index does not hold what the receipts say, "" if it does."""
     tracks = gather(out, plans).tracks
     wanted = tracks.take(first_of_each(tracks))
@@ -234,12 +258,12 @@ def rejected_table(generations: list[list[dict[str, Any]]], index: pa.Table) -> 
     return pa.Table.from_pylist(rows, REJECTED_SCHEMA)
 
 
-def _size_and_sha256(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+def _size_and_sha256(path: Place) -> dict[str, Any]:
+    return {"bytes": size_of(path), "sha256": sha256_file(path)}
 
 
 def _manifest(
-    out: Path, plan: Plan, found: Gathered, generations: list[dict[str, Any]]
+    out: Place, plan: Plan, found: Gathered, generations: list[dict[str, Any]]
 ) -> dict[str, Any]:
     settings, latest = plan.settings, generations[-1]
     return {

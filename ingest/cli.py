@@ -1,8 +1,7 @@
 """The `ingest` command: what is typed becomes one call, errors become one line and an exit code.
 
-0 done; 2 wrong usage or no permission; 3 done, with rejected files, or damage was found and is not
-repaired; 4 no space or a failing disk; 75 another ingest is at work in the folder; 128 + n ended by
-signal n.
+0 done; 2 wrong usage or no permission; 3 done, with rejected files, or copies or damage were found;
+4 no space or a failing disk; 75 another ingest is at work in the folder; 128 + n ended by signal n.
 """
 
 from __future__ import annotations
@@ -24,17 +23,19 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT}
 
+Folder = Annotated[str, tyro.conf.arg(metavar="FOLDER")]
 Column = Annotated[str, tyro.conf.arg(metavar="COLUMN")]
 
 
 def build_shards(
-    audio_dir: Positional[Path],
+    audio_dir: Positional[Folder],
     /,
-    out: Path,
+    out: Folder,
     sample_rate: int = 16_000,
     codec: Literal["flac", "wav"] = "flac",
     shard_mib: float = 256.0,
     num_workers: int = 0,
+    ray_address: str = "",
     min_seconds: float = 0.1,
     max_seconds: float = 21_600.0,
     licence: str = "",
@@ -47,13 +48,15 @@ def build_shards(
     Stopped at any moment and run again, it goes on where it was and ends with the same bytes.
 
     Args:
-        audio_dir: Folder with raw tracks; links are reported and not followed.
-        out: Folder of the archive.
+        audio_dir: Folder with raw tracks, or its URI in an object store (s3://bucket/music); links
+            are reported and not followed.
+        out: Folder of the archive, or its URI.
         sample_rate: Of the archive, in Hz.
         codec: Of the payload: flac, or wav for the fastest reading; of wav only `ingest verify`
             notices a flipped bit, of flac every reader does.
         shard_mib: Size of a shard, about.
-        num_workers: Decoder processes; 0 takes one a core.
+        num_workers: Decoder processes; 0 takes one a core, or one a shard on a cluster.
+        ray_address: Pack on this Ray cluster, a task a shard; "local" starts one here.
         min_seconds: Shorter tracks are rejected.
         max_seconds: Longer tracks are rejected.
         licence: Of the audio, written into every track's facts.
@@ -63,14 +66,22 @@ def build_shards(
     """
     from ingest import summary
     from ingest.build import build_shards as build
-    from ingest.scan import scan
+    from ingest.build import scan_place
     from ingest.settings import Settings
+    from shards.place import place
 
     settings = Settings(sample_rate, codec, shard_mib, min_seconds, max_seconds, licence, limit)
     if dry_run:
-        print(summary.of_scan(audio_dir, scan(audio_dir, without=out), settings, as_json=json))
+        found = scan_place(place(audio_dir), without=place(out), known={})
+        print(summary.of_scan(audio_dir, found, settings, as_json=json))
         return 0
-    built = build(audio_dir, out, settings=settings, num_workers=num_workers or None)
+    built = build(
+        audio_dir,
+        out,
+        settings=settings,
+        num_workers=num_workers or None,
+        ray_address=ray_address,
+    )
     print(summary.of_build(built, as_json=json))
     return 3 if built.rejected else 0
 
@@ -133,6 +144,44 @@ def labels(
     for told in tell_labels(shards, file, options):
         print(dumps(told.facts) if json else told.line)
     return 0
+
+
+def index(
+    tars: Positional[tuple[Path, ...]],
+    /,
+    out: Path,
+    sample_rate: int = 0,
+    num_workers: int = 0,
+    min_seconds: float = 0.1,
+    max_seconds: float = 21_600.0,
+    licence: str = "",
+    json: bool = False,
+) -> int:
+    """Make existing WebDataset tars an archive without repacking: FLAC and WAV of one sample rate.
+
+    Every such member is decoded once to measure it; labels, training and evaluation then read it
+    where it lies. Other audio is listed with what to do. Run again after tars were added or
+    changed, it measures those.
+
+    Args:
+        tars: WebDataset tars; they are only read.
+        out: Folder of the index; the tars may lie in it or anywhere.
+        sample_rate: Tracks of another rate are not indexed; 0 takes the rate that most have.
+        num_workers: Decoder processes; 0 takes one a core.
+        min_seconds: Shorter tracks are rejected.
+        max_seconds: Longer tracks are rejected.
+        licence: Of the audio, written into every track's facts.
+        json: Print the summary as JSON.
+    """
+    from ingest import summary
+    from ingest.foreign import index_tars
+    from ingest.settings import Settings
+
+    settings = Settings(min_seconds=min_seconds, max_seconds=max_seconds, licence=licence)
+    workers = num_workers or None
+    built = index_tars(tars, out, sample_rate=sample_rate, settings=settings, num_workers=workers)
+    print(summary.of_build(built, as_json=json))
+    return 3 if built.rejected else 0
 
 
 def verify(
@@ -208,12 +257,33 @@ def info(shards: Positional[Path], /, json: bool = False) -> int:
     return 0
 
 
+def check(shards: Positional[Path], /, against: Path | None = None, json: bool = False) -> int:
+    """Tracks of an archive that stand in another one: leakage between training and evaluation data.
+
+    Exact copies have the same samples, near ones the same fingerprint: second encodes, other gains
+    or starts. Exit code 3 if there are any. Without --against, repetitions within the archive.
+
+    Args:
+        shards: Folder made by `ingest build-shards`.
+        against: Folder of the other archive, at any sample rate.
+        json: Print counts and all copies as JSON.
+    """
+    from ingest.check import check as find
+    from ingest.check import report
+
+    found = find(shards, against)
+    print(report(found, as_json=json))
+    return 3 if found.copies else 0
+
+
 COMMANDS: dict[str, Callable[..., int]] = {
     "build-shards": build_shards,
+    "index": index,
     "labels": labels,
     "verify": verify,
     "repair": repair,
     "info": info,
+    "check": check,
 }
 
 

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from ingest.shard import seek_path
-from shards.schema import DATA, shard_name
+from shards.schema import DATA, SEEK, seek_name, shard_name
 from shards.seek import first_sample
 
 BLOCK_FRAMES = 1 << 20
@@ -137,7 +136,7 @@ def _seeks(
 ) -> np.ndarray | None:
     """A shard's seek table, uint32, None if it is not one or has another length."""
     try:
-        seeks = np.load(seek_path(out, number))
+        seeks = np.load(out / SEEK / seek_name(number))
     except (OSError, ValueError, EOFError) as error:
         found.seek.append(f"cannot be read: {error}")
         return None

@@ -13,6 +13,7 @@ from ingest.shard import RECEIPTS
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
 from shards.index import check_shards, read_manifest, to_repair
+from shards.place import Place
 from shards.schema import DATA, MANIFEST, SEEK, of_generation
 
 OURS = {DATA, SEEK, RECEIPTS, LOCK, PLAN}
@@ -23,7 +24,7 @@ REPAIRED = ".repaired-*"
 """Folders of shards that a repair has decided on and not yet put in their places."""
 
 
-def check_out(out: Path) -> None:
+def check_out(out: Place) -> None:
     """Refuse a folder that holds anything but an archive, so that nothing is mixed."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {shown(out)} is a file. Want a folder.")
@@ -42,7 +43,7 @@ def check_out(out: Path) -> None:
         )
 
 
-def check_generations(out: Path, plans: list[Plan]) -> None:
+def check_generations(out: Place, plans: list[Plan]) -> None:
     """Refuse to go on where a plan was lost: its shards would be taken for litter."""
     manifest = last_manifest(out)
     if manifest and len(manifest["generations"]) > len(plans):
@@ -50,7 +51,7 @@ def check_generations(out: Path, plans: list[Plan]) -> None:
         raise InputError(f"{shown(lost)} is missing. {to_repair(out)}")
 
 
-def last_manifest(out: Path) -> dict[str, Any] | None:
+def last_manifest(out: Place) -> dict[str, Any] | None:
     """The manifest as it lies there, true or not."""
     try:
         return read_manifest(out)
@@ -58,7 +59,7 @@ def last_manifest(out: Path) -> dict[str, Any] | None:
         return None
 
 
-def finished(out: Path) -> dict[str, Any] | None:
+def finished(out: Place) -> dict[str, Any] | None:
     """The manifest of an archive that is whole, None if there is anything to do."""
     manifest = last_manifest(out)
     if manifest is None:
@@ -75,7 +76,7 @@ def finished(out: Path) -> dict[str, Any] | None:
     return manifest if whole and not begun else None
 
 
-def verdicts(out: Path, manifest: dict[str, Any] | None) -> Verdicts:
+def verdicts(out: Place, manifest: dict[str, Any] | None) -> Verdicts:
     """What an archive knows of each key."""
     if manifest is None:
         return Verdicts()
@@ -85,14 +86,14 @@ def verdicts(out: Path, manifest: dict[str, Any] | None) -> Verdicts:
     return Verdicts(set(packed), dict(zip(refused["key"], refused["code"], strict=True)))
 
 
-def withdraw(out: Path, plan: Plan) -> None:
+def withdraw(out: Place, plan: Plan) -> None:
     """Forget a generation that came to nothing; the sweep removes its shards."""
     table, vouches = plan_paths(out, plan.generation)
     vouches.unlink()
     table.unlink()
 
 
-def sweep(out: Path, plans: list[Plan]) -> None:
+def sweep(out: Place, plans: list[Plan]) -> None:
     """Remove what is half written or belongs to no plan; only under the lock."""
     litter = [path for folder in (out, *_below(out)) for path in folder.glob(".tmp-*")]
     end_shard = plans[-1].end_shard if plans else 0
@@ -102,11 +103,11 @@ def sweep(out: Path, plans: list[Plan]) -> None:
             if number.isdecimal() and int(number) >= end_shard:
                 litter.append(path)
     for path in litter:
-        if path.is_dir():
+        if isinstance(path, Path) and path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
 
 
-def _below(out: Path) -> list[Path]:
+def _below(out: Place) -> list[Place]:
     return [out / DATA, out / RECEIPTS, out / SEEK]

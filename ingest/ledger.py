@@ -13,11 +13,12 @@ from typing import Any
 
 from ingest.catalog import TABLES
 from ingest.plan import PLAN_INFO, plan_paths, read_plan
-from ingest.shard import RECEIPTS, receipt_of, receipt_path
+from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from shards.errors import InputError
 from shards.files import shown
 from shards.index import read_manifest
 from shards.labels import label_paths
+from shards.place import Place
 from shards.schema import DATA, LABELS, MANIFEST, SEEK, seek_name, shard_name
 from shards.sealed import read_sealed
 
@@ -54,7 +55,7 @@ def number_of(name: str) -> int:
     return int(number) if number.isdecimal() and number.isascii() else -1
 
 
-def read_ledger(out: Path) -> Ledger:
+def read_ledger(out: Place) -> Ledger:
     """The ledger of an archive; `InputError` for a folder that is none."""
     manifest, broken = None, {}
     if not (out / MANIFEST).exists() and ((out / PLAN_INFO).exists() or (out / RECEIPTS).is_dir()):
@@ -73,7 +74,7 @@ def read_ledger(out: Path) -> Ledger:
     return ledger
 
 
-def _from_manifest(out: Path, manifest: dict[str, Any], ledger: Ledger) -> None:
+def _from_manifest(out: Place, manifest: dict[str, Any], ledger: Ledger) -> None:
     tracks = {}
     for number, shard in enumerate(manifest["shards"]):
         tracks[number] = shard["tracks"]
@@ -86,8 +87,9 @@ def _from_manifest(out: Path, manifest: dict[str, Any], ledger: Ledger) -> None:
             raise InputError(f"{shown(out / MANIFEST)} names a file outside: {shown(name)}.")
 
 
-def _from_receipts(out: Path, ledger: Ledger) -> None:
-    for path in sorted((out / RECEIPTS).glob("shard-*.json")):
+def _from_receipts(out: Place, ledger: Ledger) -> None:
+    receipts: list[Place] = [*(out / RECEIPTS).glob("shard-*.json")]
+    for path in sorted(receipts, key=str):
         number = number_of(path.name)
         if why := _seal(path):
             ledger.broken[f"{RECEIPTS}/{path.name}"] = why
@@ -100,7 +102,7 @@ def _from_receipts(out: Path, ledger: Ledger) -> None:
             ledger.entries[f"{SEEK}/{seek_name(number)}"] = Entry(**receipt["seek"], tracks=tracks)
 
 
-def _from_plans(out: Path, ledger: Ledger) -> None:
+def _from_plans(out: Place, ledger: Ledger) -> None:
     for generation in range(num_generations(out)):
         table, vouches = plan_paths(out, generation)
         if why := _seal(vouches):
@@ -110,19 +112,19 @@ def _from_plans(out: Path, ledger: Ledger) -> None:
             _expect_receipts(out, generation, ledger)
 
 
-def _expect_receipts(out: Path, generation: int, ledger: Ledger) -> None:
+def _expect_receipts(out: Place, generation: int, ledger: Ledger) -> None:
     """Note the receipts of a plan that are missing."""
     try:
         plan = read_plan(out, generation)
     except InputError:  # it will be found damaged
         return
     for number in range(plan.first_shard, plan.end_shard):
-        path = receipt_path(out, number)
-        if not path.exists():
-            ledger.broken[str(path.relative_to(out))] = MISSING
+        name = f"{RECEIPTS}/{receipt_name(number)}"
+        if not (out / name).exists():
+            ledger.broken[name] = MISSING
 
 
-def _from_labels(out: Path, ledger: Ledger) -> None:
+def _from_labels(out: Place, ledger: Ledger) -> None:
     stems = {path.stem for kind in ("json", "parquet") for path in (out / LABELS).glob(f"*.{kind}")}
     for stem in sorted(stems):
         table, vouches = label_paths(out, stem)
@@ -135,7 +137,7 @@ def _from_labels(out: Path, ledger: Ledger) -> None:
             )
 
 
-def num_generations(out: Path) -> int:
+def num_generations(out: Place) -> int:
     """Generations of an archive without its manifest: an index is written when all is packed."""
     index = Path(TABLES["index"])
     numbers = [
@@ -145,7 +147,7 @@ def num_generations(out: Path) -> int:
     return 1 + max((int(n) for n in numbers if n.isdecimal() and n.isascii()), default=0)
 
 
-def _seal(path: Path) -> str:
+def _seal(path: Place) -> str:
     """What is wrong with a sealed file, "" if nothing."""
     if not path.is_file():
         return MISSING

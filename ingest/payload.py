@@ -104,9 +104,3 @@ def write(blocks: Iterable[np.ndarray], sink: Sink, *, codec: str, sample_rate: 
                 break
     if sink.error:
         raise sink.error
-
-
-def to_int16(samples: np.ndarray) -> np.ndarray:
-    """Samples in [-1, 1] as int16, rounded half up and clipped."""
-    scaled = np.floor(samples.astype(np.float64) * 32_768 + 0.5)
-    return np.clip(scaled, -32_768, 32_767).astype(np.int16)

@@ -8,8 +8,9 @@ generation, and nothing that is packed is touched.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -18,6 +19,7 @@ from ingest.settings import Settings
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
 from shards.index import to_repair
+from shards.place import Place
 from shards.schema import of_generation
 from shards.sealed import read_sealed, write_vouched
 
@@ -44,6 +46,23 @@ PAYLOAD_SHARE = {"wav": 0.15, "aiff": 0.15, "flac": 0.25, "mp3": 1.0, "ogg": 1.2
 
 
 @dataclass(frozen=True)
+class Slice:
+    """What a shard is made from."""
+
+    settings: Settings
+    sources: list[Source]
+
+    @property
+    def sha256(self) -> str:
+        """Its identity."""
+        decides = {k: v for k, v in self.settings.as_dict().items() if k != "limit"}
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
+        for source in self.sources:
+            digest.update(f"{source.key} {source.size} {source.mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
 class Plan:
     """Sources in the order of their keys, the shard of each, and what was left out at once."""
 
@@ -61,11 +80,11 @@ class Plan:
         """One more than the last shard, each of which has at least one source."""
         return max(self.shards, default=self.first_shard - 1) + 1
 
-    def by_shard(self) -> dict[int, list[Source]]:
+    def slices(self) -> dict[int, Slice]:
         """Slice of each shard."""
-        slices: dict[int, list[Source]] = {}
+        slices: dict[int, Slice] = {}
         for source, shard in zip(self.sources, self.shards, strict=True):
-            slices.setdefault(shard, []).append(source)
+            slices.setdefault(shard, Slice(self.settings, [])).sources.append(source)
         return slices
 
 
@@ -103,7 +122,7 @@ def assign(sources: list[Source], settings: Settings, number: int = 0) -> list[i
     return shards
 
 
-def write_plan(out: Path, plan: Plan) -> None:
+def write_plan(out: Place, plan: Plan) -> None:
     """Publish a plan: the table first, then the file that vouches for it."""
     rows = [
         {
@@ -128,12 +147,12 @@ def write_plan(out: Path, plan: Plan) -> None:
     write_vouched(*plan_paths(out, plan.generation), table, facts)
 
 
-def plan_paths(out: Path, generation: int) -> tuple[Path, Path]:
+def plan_paths(out: Place, generation: int) -> tuple[Place, Place]:
     """Table of a generation's plan, and the file that vouches for it."""
     return out / of_generation(PLAN, generation), out / of_generation(PLAN_INFO, generation)
 
 
-def read_plans(out: Path) -> list[Plan]:
+def read_plans(out: Place) -> list[Plan]:
     """The plans of a folder, generation by generation; none if the first was not finished."""
     plans: list[Plan] = []
     while plan_paths(out, len(plans))[1].exists():
@@ -141,7 +160,7 @@ def read_plans(out: Path) -> list[Plan]:
     return plans
 
 
-def read_plan(out: Path, generation: int) -> Plan:
+def read_plan(out: Place, generation: int) -> Plan:
     """The plan of a generation, or an `InputError` that says what to do."""
     table, vouches = plan_paths(out, generation)
     info = read_sealed(vouches, remedy=to_repair(out))
@@ -161,7 +180,7 @@ def read_plan(out: Path, generation: int) -> Plan:
     )
 
 
-def check_settings(out: Path, plan: Plan, settings: Settings) -> None:
+def check_settings(out: Place, plan: Plan, settings: Settings) -> None:
     """Refuse to go on with other settings than the ones an archive began with."""
     begun, asked = plan.settings.as_dict(), settings.as_dict()
     different = [
@@ -176,7 +195,7 @@ def check_settings(out: Path, plan: Plan, settings: Settings) -> None:
         )
 
 
-def check_sources(out: Path, plans: list[Plan], scan: Scan) -> None:
+def check_sources(out: Place, plans: list[Plan], scan: Scan) -> None:
     """Refuse a folder that does not hold what was planned: another one, or a disk that is gone."""
     there = {source.raw for source in scan.sources}
     planned = {source.raw for plan in plans for source in plan.sources}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import stat
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ingest.inputs import Inputs
 from ingest.process import COMMAND, STALL_S, Worker
 from ingest.scan import Rejected, Source, shown_path
 from ingest.settings import Settings
@@ -23,8 +23,6 @@ from shards.files import shown
 
 WINDOW = 64
 """Tracks that may be decoded ahead of the one that is written next."""
-
-_READ_ONLY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass
@@ -52,18 +50,22 @@ class Pool:
 
     def __init__(
         self,
-        audio_dir: Path,
+        inputs: Inputs,
         scratch_dir: Path,
         settings: Settings,
         *,
         num_workers: int,
         command: tuple[str, ...] = COMMAND,
         stall_s: float = STALL_S,
+        deadline_s: float | None = None,
     ) -> None:
-        self._root = os.fsencode(audio_dir)
+        self._inputs = inputs
         self._scratch_dir = scratch_dir
         self._rate_hz = settings.sample_rate
-        self._workers = [Worker(settings, command, stall_s) for _ in range(num_workers)]
+        self._workers = [
+            Worker(settings, command, stall_s=stall_s, deadline_s=deadline_s)
+            for _ in range(num_workers)
+        ]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
@@ -94,15 +96,15 @@ class Pool:
     def _decode(self, source: Source) -> Outcome:
         """One source, which must still be what was planned before and after."""
         try:
-            fd = os.open(os.path.join(self._root, source.raw), _READ_ONLY)
+            fd = self._inputs.open(source)
         except OSError as error:
             code = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
             return _reject(source, "scan", code, error.strerror or str(error))
         try:
-            if not _is_still(fd, source):
+            if not self._inputs.is_still(source, fd):
                 return _reject(source, "scan", "changed", "changed since the build was planned")
             outcome = self._ask(source, fd)
-            if isinstance(outcome, Decoded) and not _is_still(fd, source):
+            if isinstance(outcome, Decoded) and not self._inputs.is_still(source, fd):
                 outcome.payload.close()
                 return _reject(source, "decode", "changed", "changed while it was read")
             return outcome
@@ -142,15 +144,6 @@ class Pool:
             seek=np.array(seek, np.uint32),
             fingerprint=bytes.fromhex(fingerprint),
         )
-
-
-def _is_still(fd: int, source: Source) -> bool:
-    status = os.fstat(fd)
-    return (
-        stat.S_ISREG(status.st_mode)
-        and status.st_size == source.size
-        and status.st_mtime_ns == source.mtime_ns
-    )
 
 
 def _failed(source: Source, where: str, errno: int, message: str) -> Rejected:

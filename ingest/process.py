@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
+from ingest.answers import Nonsense, parse
+from ingest.sandbox import described
 from ingest.settings import Settings
 from shards.files import shown
+
+log = logging.getLogger(__name__)
 
 STALL_S = 30.0
 """A worker that has neither decoded a block nor ended for so long is killed."""
 
+SLOWEST_SPEED = 10.0
+"""Decoded seconds a second that the slowest file on the slowest machine surely reaches."""
+
 START_S = 120.0
+MAX_ANSWER_BYTES = 1 << 23
+"""The seek table of a day takes one; a decoder that was taken over could send without end."""
+
 ATTEMPTS = 2
 """A worker can be killed from outside, so a crash is believed when it happens twice."""
 
@@ -29,10 +42,18 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 class Worker:
     """One process, started when first needed and again after each death."""
 
-    def __init__(self, settings: Settings, command: tuple[str, ...], stall_s: float) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        command: tuple[str, ...],
+        *,
+        stall_s: float,
+        deadline_s: float | None = None,
+    ) -> None:
         self._settings = settings.as_dict()
         self._command = command
         self._stall_s = stall_s
+        self._deadline_s = deadline_s or stall_s + settings.max_seconds / SLOWEST_SPEED
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - lives as long as we do
         self._stopped = False
@@ -42,9 +63,9 @@ class Worker:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._try(name, source, sink)
-            except TimeoutError:
+            except TimeoutError as error:
                 self.kill()
-                return _rejected("timeout", f"made the decoder stand still for {self._stall_s:g} s")
+                return _rejected("timeout", str(error))
             except EOFError:
                 ending = self._ending()
                 if self._stopped or attempt == ATTEMPTS:
@@ -63,22 +84,26 @@ class Worker:
             socket.send_fds(self._channel, [json.dumps(request).encode() + b"\n"], [source, sink])
         except OSError:
             raise EOFError from None
-        while True:
+        deadline = time.monotonic() + self._deadline_s
+        while time.monotonic() < deadline:
             answer = self._hear()
             if "beat" not in answer:
                 return answer
+        raise TimeoutError(f"kept the decoder busy for more than {self._deadline_s:g} s")
 
     def _hear(self) -> dict[str, Any]:
+        """The next line, which may come from a decoder that is no longer itself."""
         try:
-            line = self._lines.readline()
+            line = self._lines.readline(MAX_ANSWER_BYTES)
+        except TimeoutError:
+            message = f"made the decoder stand still for {self._stall_s:g} s"
+            raise TimeoutError(message) from None
         except ConnectionError:
             line = b""
-        if not line.endswith(b"\n"):
-            raise EOFError
-        answer = json.loads(line)
-        if not isinstance(answer, dict):
-            raise EOFError
-        return answer
+        try:
+            return parse(line)
+        except Nonsense:  # nothing, half a line or nonsense
+            raise EOFError from None
 
     def _start(self) -> None:
         """Start the process and wait until it listens; one that cannot start is our fault."""
@@ -100,12 +125,13 @@ class Worker:
         self._lines = self._channel.makefile("rb")
         self._channel.settimeout(START_S)
         try:
-            self._hear()
+            ready = self._hear()
         except (EOFError, TimeoutError):
             ending = self._ending()
             if not self._stopped:
                 raise RuntimeError(f"A decoder process did not start ({ending}).") from None
             raise EOFError from None
+        _log_once(described(ready.get("denied", [])))
         self._channel.settimeout(self._stall_s)
 
     def _ending(self) -> str:
@@ -141,6 +167,11 @@ class Worker:
         """Leave nothing behind."""
         self.kill()
         self._log.close()
+
+
+@functools.cache
+def _log_once(line: str) -> None:
+    log.info("%s", line)
 
 
 def _rejected(code: str, message: str) -> dict[str, Any]:

@@ -29,12 +29,12 @@ from ingest.plan import Plan, plan_paths, read_plan
 from ingest.replan import plan_again
 from ingest.salvage import copied, encoded, make_again, shard_of
 from ingest.scan import Rejected
-from ingest.shard import RECEIPTS, receipt_path, seek_path
+from ingest.shard import RECEIPTS, receipt_name
 from ingest.verify import verify_archive
 from shards.errors import InputError
 from shards.files import fsync_dir, publish, sha256_file, shown
 from shards.progress import Progress
-from shards.schema import DATA, LABELS, SEEK, shard_name
+from shards.schema import DATA, LABELS, SEEK, seek_name, shard_name
 
 WORK = ".tmp-repair"
 JOURNAL = REPAIRED.replace("*", "shard")
@@ -149,13 +149,13 @@ class Repair:
 
     def shard(self, number: int, damaged: list[str]) -> None:
         """Bring back one shard, if possible byte by byte."""
-        plan = next((p for p in self.plans.values() if number in p.by_shard()), None)
+        plan = next((p for p in self.plans.values() if number in p.slices()), None)
         if plan is None:
             for name in damaged:
                 self.explain(name, "its plan is lost")
             return
         shard = shard_of(self.out, plan, number)
-        seek = f"{SEEK}/{seek_path(self.out, number).name}"
+        seek = f"{SEEK}/{seek_name(number)}"
         lost: list[Rejected] = []
         for keep in [encoded] if seek in self.bad else [copied, encoded]:
             self.clear()
@@ -177,9 +177,9 @@ class Repair:
 
     def files_of(self, number: int) -> list[str]:
         """Files that were made for a shard, its receipt last."""
-        paths = (self.work / DATA / shard_name(number), seek_path(self.work, number))
-        made = [*(path for path in paths if path.exists()), receipt_path(self.work, number)]
-        return [str(path.relative_to(self.work)) for path in made]
+        names = [f"{DATA}/{shard_name(number)}", f"{SEEK}/{seek_name(number)}"]
+        made = [name for name in names if (self.work / name).exists()]
+        return [*made, f"{RECEIPTS}/{receipt_name(number)}"]
 
     def is_as_before(self, number: int, lost: list[Rejected]) -> bool:
         """Whether a shard that was made again is what the archive vouches for.

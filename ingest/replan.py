@@ -12,6 +12,7 @@ from ingest.settings import Settings
 from ingest.shard import RECEIPTS, receipt_of
 from shards.errors import InputError
 from shards.files import publish, sha256_file, shown
+from shards.place import Place
 from shards.sealed import carried_facts, comes_again, read_sealed, vouching_bytes
 
 
@@ -34,7 +35,7 @@ def plan_again(out: Path, audio_dir: Path, work: Path, generation: int, ledger: 
             raise InputError("the sources are not the ones that were planned")
 
 
-def _facts_of(vouches: Path) -> dict[str, Any] | None:
+def _facts_of(vouches: Place) -> dict[str, Any] | None:
     try:
         facts = read_sealed(vouches)
     except InputError:

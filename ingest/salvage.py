@@ -23,14 +23,15 @@ import soundfile
 from ingest.build import cores
 from ingest.catalog import TABLES
 from ingest.contents import NOT_FACTS, read_facts, read_payload, sample_blocks, samples_fault
+from ingest.inputs import inputs_of
 from ingest.payload import Sink, write
 from ingest.plan import Plan
 from ingest.pool import Decoded, Outcome, Pool
 from ingest.scan import Rejected, Source
-from ingest.shard import receipt_of, seek_path, write_shard
+from ingest.shard import receipt_of, write_shard
 from shards.errors import InputError
 from shards.files import read_parquet
-from shards.schema import DATA, of_generation, shard_name
+from shards.schema import DATA, SEEK, of_generation, seek_name, shard_name
 
 Row = dict[str, Any]
 
@@ -88,23 +89,23 @@ def _from_tables(out: Path, plan: Plan, number: int) -> tuple[list[Row], list[Ro
             if place.pop("shard") == number and (facts := read_facts(file.fileno(), place)):
                 fingerprint = base64.b64encode(fingerprints[place["key"]]).decode()
                 rows.append({**facts, **place, "fingerprint": fingerprint})
-    keys = {source.key for source in plan.by_shard()[number]}
+    keys = {source.key for source in plan.slices()[number].sources}
     return rows, [row for row in rejected.to_pylist() if row["key"] in keys]
 
 
 def make_again(shard: Shard, audio_dir: Path, work: Path, keep: Keep) -> list[Rejected]:
     """Write a shard below `work`; its tracks that nothing could restore."""
-    part, settings = shard.plan.by_shard()[shard.number], shard.plan.settings
+    part = shard.plan.slices()[shard.number]
     whole = whole_tracks(shard)
     settled = whole | shard.rejected.keys()
-    needed = [_as_it_is(shard, audio_dir, s) for s in part if s.key not in settled]
+    needed = [_as_it_is(shard, audio_dir, s) for s in part.sources if s.key not in settled]
     lost: list[Rejected] = []
     workers = max(1, min(cores(), len(needed)))
-    with Pool(audio_dir, work / DATA, settings, num_workers=workers) as pool:
+    with Pool(inputs_of(audio_dir), work / DATA, part.settings, num_workers=workers) as pool:
         decoded = pool.decode(needed)
 
         def outcomes() -> Iterator[Outcome]:
-            for source in part:
+            for source in part.sources:
                 if source.key in whole:
                     yield keep(shard, work / DATA, source)
                 elif source.key in shard.rejected:
@@ -115,7 +116,7 @@ def make_again(shard: Shard, audio_dir: Path, work: Path, keep: Keep) -> list[Re
                         lost.append(outcome)
                     yield outcome
 
-        write_shard(work, shard.number, settings, part, outcomes())
+        write_shard(work, shard.number, part, outcomes())
     return lost
 
 
@@ -158,8 +159,8 @@ def copied(shard: Shard, scratch: Path, source: Source) -> Decoded:
     row = shard.rows[source.key]
     seek = np.zeros(0, np.uint32)
     if row["codec"] == "flac":
-        seconds = -(-row["frames"] // row["sample_rate"])
-        seek = np.load(seek_path(shard.out, shard.number))[row["seek"] : row["seek"] + seconds]
+        end = row["seek"] - (-row["frames"] // row["sample_rate"])
+        seek = np.load(shard.out / SEEK / seek_name(shard.number))[row["seek"] : end]
     payload = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - whoever writes the tar closes it
     payload.write(_payload(shard, row))
     return _decoded(source, row, payload, seek)

@@ -16,10 +16,12 @@ from pathlib import Path
 from ingest.sniff import (
     AUDIO_EXTENSIONS,
     HEAD_BYTES,
+    INSTALL,
     MPEG_EXTENSIONS,
     READABLE,
     SEARCH_BYTES,
-    has_mpeg_frames,
+    find_mpeg_frame,
+    is_installed,
     sniff,
 )
 from shards.errors import InputError
@@ -136,10 +138,10 @@ def _look_at(
     except OSError as error:
         found.rejected.append(_unreadable(relative, error))
         return
-    if kind in READABLE:
+    if kind in READABLE or (kind and claims and is_installed()):
         found.sources.append(Source(relative, status.st_size, status.st_mtime_ns, kind))
     elif claims:
-        found.rejected.append(_not_packed(relative, status.st_size, kind))
+        found.rejected.append(not_packed(relative, status.st_size, kind))
     else:
         found.others += 1
 
@@ -151,7 +153,7 @@ def _kind(path: bytes, size: int, *, mpeg: bool) -> str:
         kind = sniff(head, size)
         if not kind and mpeg:
             head += file.read(SEARCH_BYTES - len(head))
-            kind = "mp3" if has_mpeg_frames(head, size) else ""
+            kind = "mp3" if find_mpeg_frame(head, size) >= 0 else ""
     return kind
 
 
@@ -165,12 +167,12 @@ def _count_irregular(relative: bytes, entry: os.DirEntry[bytes], claims: bool, f
     found.rejected.append(_rejected(relative, "not_a_file", message))
 
 
-def _not_packed(relative: bytes, size: int, kind: str) -> Rejected:
+def not_packed(relative: bytes, size: int, kind: str) -> Rejected:
     """Why a file that claims to be audio is left out."""
     if size == 0:
         code, message = "empty", "has no bytes"
     elif kind:
-        code, message = "unsupported", f"holds {kind}; wav, flac, ogg, mp3 and aiff are read"
+        code, message = "unsupported", f"holds {kind}, which {INSTALL} lets us read"
     else:
         code, message = "not_audio", "is named like audio, but its content is not audio"
     return _rejected(relative, code, message)

@@ -13,12 +13,15 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ingest.plan import Slice
 from ingest.pool import Decoded, Outcome
-from ingest.scan import Rejected, Source, shown_path
+from ingest.scan import Rejected, shown_path
 from ingest.settings import Settings
+from ingest.tar import tar_writer
 from shards.errors import InputError
 from shards.files import publish, publishing
 from shards.index import to_repair
+from shards.place import Place, size_of
 from shards.schema import DATA, SEEK, seek_name, shard_name
 from shards.sealed import read_sealed, write_sealed
 
@@ -28,53 +31,42 @@ if TYPE_CHECKING:
 RECEIPTS = "receipts"
 
 
-def receipt_path(out: Path, number: int) -> Path:
-    """Where the receipt of a shard lies."""
-    return out / RECEIPTS / f"{Path(shard_name(number)).stem}.json"
+def receipt_name(number: int) -> str:
+    """File name of a shard's receipt below `receipts/`."""
+    return f"{Path(shard_name(number)).stem}.json"
 
 
-def receipt_of(out: Path, number: int) -> dict[str, Any]:
+def receipt_of(out: Place, number: int) -> dict[str, Any]:
     """The receipt of a shard: what its tar holds and where, and what was refused."""
-    return read_sealed(receipt_path(out, number), remedy=to_repair(out))
+    return read_sealed(out / RECEIPTS / receipt_name(number), remedy=to_repair(out))
 
 
-def is_complete(out: Path, number: int, settings: Settings, sources: list[Source]) -> bool:
+def is_complete(out: Place, number: int, part: Slice) -> bool:
     """Whether a shard and its receipt are on disk and belong to this slice of the plan."""
     try:
         receipt = receipt_of(out, number)
-        size = (out / DATA / shard_name(number)).stat().st_size
-        if "seek" in receipt and receipt["seek"]["bytes"] != seek_path(out, number).stat().st_size:
+        size = size_of(out / DATA / shard_name(number))
+        if "seek" in receipt and receipt["seek"]["bytes"] != size_of(_seek_path(out, number)):
             return False
     except (InputError, OSError):
         return False
-    return {"bytes": size, "slice": slice_sha256(settings, sources)}.items() <= receipt.items()
-
-
-def slice_sha256(settings: Settings, sources: list[Source]) -> str:
-    """Identity of what a shard is made from."""
-    decides = {name: value for name, value in settings.as_dict().items() if name != "limit"}
-    digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
-    for source in sources:
-        digest.update(f"{source.key} {source.size} {source.mtime_ns}\n".encode())
-    return digest.hexdigest()
+    return {"bytes": size, "slice": part.sha256}.items() <= receipt.items()
 
 
 def write_shard(
-    out: Path,
+    out: Place,
     number: int,
-    settings: Settings,
-    sources: list[Source],
+    part: Slice,
     outcomes: Iterator[Outcome],
 ) -> None:
     """Publish the tar of these outcomes, its seek table and, last, its receipt."""
-    from webdataset.writer import TarWriter  # loads torch: a second
-
+    settings = part.settings
     rows: list[dict[str, Any]] = []
     rejected: list[Rejected] = []
     seeks: list[np.ndarray] = []
     with publishing(out / DATA / shard_name(number)) as file:
-        with TarWriter(file, user="", group="", mtime=0, encoder=False) as tar:
-            for source, outcome in zip(sources, outcomes, strict=True):
+        with tar_writer()(file, user="", group="", mtime=0, encoder=False) as tar:
+            for source, outcome in zip(part.sources, outcomes, strict=True):
                 if isinstance(outcome, Rejected):
                     rejected.append(outcome)
                     outcome.key = source.key
@@ -87,7 +79,7 @@ def write_shard(
         sha256 = hashlib.file_digest(cast("io.BufferedRandom", file), "sha256").hexdigest()
         size = file.tell()
     receipt = {
-        "slice": slice_sha256(settings, sources),
+        "slice": part.sha256,
         "bytes": size,
         "sha256": sha256,
         "rows": rows,
@@ -95,12 +87,12 @@ def write_shard(
     }
     if settings.codec == "flac":
         receipt["seek"] = _write_seek(out, number, rows, seeks)
-    write_sealed(receipt_path(out, number), receipt)
+    write_sealed(out / RECEIPTS / receipt_name(number), receipt)
 
 
 def _write_track(tar: TarWriter, track: Decoded, settings: Settings) -> dict[str, Any]:
     """Add payload and facts of a track; its row of the index, still without a place."""
-    row = _facts(track, settings)
+    row = facts_of(track, settings)
     with track.payload as payload:
         row["size"] = payload.seek(0, io.SEEK_END)
         payload.seek(0)
@@ -115,7 +107,7 @@ def _write_track(tar: TarWriter, track: Decoded, settings: Settings) -> dict[str
     return row
 
 
-def _facts(track: Decoded, settings: Settings) -> dict[str, Any]:
+def facts_of(track: Decoded, settings: Settings) -> dict[str, Any]:
     """What is known of a track; constant names and types, no nulls, no lists: loaders infer."""
     path = shown_path(track.source.raw)
     facts = dict(track.facts)
@@ -129,8 +121,7 @@ def _facts(track: Decoded, settings: Settings) -> dict[str, Any]:
         "channels": 1,
         "duration_s": facts["frames"] / settings.sample_rate,
         "silence_ratio": float(facts["silence_ratio"]),
-        "clipped_ratio": float(facts.get("clipped_ratio", 0.0)),
-        "truncated": facts.get("truncated", False),
+        "clipped_ratio": float(facts["clipped_ratio"]),
         "licence": settings.licence,
     }
 
@@ -147,7 +138,7 @@ def _locate(file: IO[bytes], rows: list[dict[str, Any]], codec: str) -> None:
 
 
 def _write_seek(
-    out: Path, number: int, rows: list[dict[str, Any]], seeks: list[np.ndarray]
+    out: Place, number: int, rows: list[dict[str, Any]], seeks: list[np.ndarray]
 ) -> dict[str, Any]:
     """Publish the seek tables of a shard's tracks end to end; bytes and sha256 of the file."""
     at = 0
@@ -156,10 +147,10 @@ def _write_seek(
     buffer = io.BytesIO()
     np.save(buffer, np.concatenate([np.zeros(0, "<u4"), *seeks]).astype("<u4"))
     data = buffer.getvalue()
-    publish(seek_path(out, number), data)
+    publish(_seek_path(out, number), data)
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def seek_path(out: Path, number: int) -> Path:
+def _seek_path(out: Place, number: int) -> Place:
     """Where the seek table of a shard lies."""
     return out / SEEK / seek_name(number)

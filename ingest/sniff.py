@@ -1,8 +1,13 @@
 """What a file is, judged by its first bytes; names only tell what it claims to be."""
 
 import struct
+from importlib.util import find_spec
 
 READABLE = frozenset({"wav", "flac", "ogg", "mp3", "aiff"})
+"""Kinds that are read wherever they are found."""
+
+INSTALL = 'pip install "wholetone[formats]"'
+"""Lets files of all other kinds be read whose names claim that they are audio: many hold video."""
 
 HEAD_BYTES = 4_096
 SEARCH_BYTES = 65_536
@@ -13,7 +18,21 @@ AUDIO_EXTENSIONS = MPEG_EXTENSIONS | frozenset(
     [
         *(".wav", ".wave", ".bwf", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".oggflac", ".spx"),
         *(".aif", ".aiff", ".aifc", ".afc", ".m4a", ".m4b", ".mp4a", ".aac", ".wma", ".ape", ".wv"),
-        *(".caf", ".au", ".snd", ".w64", ".mka", ".mpc", ".tta", ".dsf", ".dff", ".ac3", ".amr"),
+        *(
+            ".caf",
+            ".au",
+            ".weba",
+            ".webm",
+            ".snd",
+            ".w64",
+            ".mka",
+            ".mpc",
+            ".tta",
+            ".dsf",
+            ".dff",
+            ".ac3",
+            ".amr",
+        ),
     ]
 )
 
@@ -31,7 +50,11 @@ _MAGIC = (
     (0, b"riff\x2e\x91\xcf\x11", "w64"),
     (0, bytes.fromhex("1a45dfa3"), "matroska"),
     (0, b"MPCK", "musepack"),
+    (0, b"MP+", "musepack"),
     (0, b"DSD ", "dsf"),
+    (0, b"FRM8", "dff"),
+    (0, b"TTA1", "tta"),
+    (0, b"\x0b\x77", "ac3"),
     (0, b"#!AMR", "amr"),
 )
 
@@ -55,17 +78,22 @@ def sniff(head: bytes, size: int) -> str:
     for offset, magic, kind in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return kind
-    return "mp3" if _frames_start_at(head, 0, size) else ""
+    if _frames_start_at(head, 0, size):
+        return "mp3"
+    return "aac" if _adts_frames_start(head, size) else ""
 
 
-def has_mpeg_frames(head: bytes, size: int) -> bool:
-    """Whether MPEG audio frames start anywhere in `head`: leading junk is common in old files."""
+def is_installed() -> bool:
+    """Whether PyAV, which reads what is not in `READABLE`, is there; it is not loaded."""
+    return find_spec("av") is not None
+
+
+def find_mpeg_frame(head: bytes, size: int) -> int:
+    """Where MPEG audio frames start, -1 if nowhere: leading junk is common in old files."""
     at = head.find(b"\xff")
-    while at >= 0:
-        if _frames_start_at(head, at, size):
-            return True
+    while at >= 0 and not _frames_start_at(head, at, size):
         at = head.find(b"\xff", at + 1)
-    return False
+    return at
 
 
 def _frames_start_at(head: bytes, at: int, size: int) -> bool:
@@ -75,6 +103,18 @@ def _frames_start_at(head: bytes, at: int, size: int) -> bool:
         return False
     following = at + length
     return following >= size or mpeg_frame_bytes(head[following : following + 4]) > 0
+
+
+def _adts_frames_start(head: bytes, size: int) -> bool:
+    """An ADTS header (ISO 13818-7, 6.2) that is followed by another or by the end of the file."""
+    if len(head) < 6 or not _is_adts(head[:2]):
+        return False
+    following = int.from_bytes(head[3:6], "big") >> 5 & 0x1FFF
+    return following > 6 and (following >= size or _is_adts(head[following : following + 2]))
+
+
+def _is_adts(header: bytes) -> bool:
+    return len(header) == 2 and header[0] == 0xFF and header[1] & 0xF6 == 0xF0
 
 
 def mpeg_frame_bytes(header: bytes) -> int:

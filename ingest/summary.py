@@ -15,6 +15,7 @@ from ingest.plan import make_plan
 from ingest.scan import Scan
 from ingest.settings import Settings
 from shards.files import shown
+from shards.place import Place
 from shards.schema import REJECTED
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def of_build(built: Built, *, as_json: bool) -> str:
     return "\n".join(lines)
 
 
-def of_scan(audio_dir: Path, found: Scan, settings: Settings, *, as_json: bool) -> str:
+def of_scan(audio_dir: str, found: Scan, settings: Settings, *, as_json: bool) -> str:
     """What a build would pack, before anything is decoded."""
     found.sources = found.sources[: settings.limit or None]
     plan = make_plan(found, settings, {}, after=[])
@@ -136,7 +137,7 @@ def counts_of(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def holds(path: Path, manifest: dict[str, Any]) -> str:
+def holds(path: Place, manifest: dict[str, Any]) -> str:
     """The same in a line."""
     counts = counts_of(manifest)
     return (

@@ -24,5 +24,5 @@ def clean(text: object) -> str:
         return ""
     text = " ".join(text[:MAX_BYTES].split())
     kept = "".join(c for c in text if unicodedata.category(c)[0] != "C")
-    normal = unicodedata.normalize("NFC", kept).strip()
-    return normal.encode()[:MAX_BYTES].decode("utf-8", "ignore")
+    normal = unicodedata.normalize("NFC", " ".join(kept.split()))
+    return normal.encode()[:MAX_BYTES].decode("utf-8", "ignore").strip()

@@ -21,7 +21,7 @@ from ingest.contents import check_shard
 from ingest.faults import DAMAGED, WHOLE, Report, fault_of
 from ingest.ledger import MISSING, Entry, Ledger, number_of, read_ledger
 from ingest.plan import plan_paths, read_plans
-from ingest.shard import RECEIPTS, receipt_of, receipt_path
+from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from shards.errors import InputError
 from shards.files import sha256_file, shown
 from shards.progress import Progress
@@ -138,7 +138,7 @@ def _to_decode(
     names = [name for name in to_read if name.startswith(f"{DATA}/")]
     names = [name for name in names if (everything or name in wrong) and wrong.get(name) != MISSING]
     numbers = {number_of(name) for name in names}
-    receipts = {number: str(receipt_path(Path(), number)) for number in numbers}
+    receipts = {number: f"{RECEIPTS}/{receipt_name(number)}" for number in numbers}
     return {n for n in numbers if receipts[n] not in wrong and (out / receipts[n]).is_file()}
 
 

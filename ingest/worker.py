@@ -1,36 +1,53 @@
 """The process that meets untrusted audio: it takes one file at a time and may die of it.
 
 It starts with a socket and its parent's process number. A request is a line of JSON that brings two
-open files, the source and the payload's; answers are lines of JSON. It opens nothing by name, its
-standard output and error go where the parent looks only after a crash, and it ends with its parent.
+open files, the source and the payload's; answers are lines of JSON. It opens nothing by name and,
+where the kernel lets it, cannot (see `sandbox`). Its standard output and error go where the parent
+looks only after a crash, and it ends with its parent.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
+import io
 import json
 import os
 import resource
 import signal
 import socket
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from ingest.decode import Rejection, pack
-from ingest.payload import Sink
-from ingest.settings import Settings
+import numpy as np
+import soundfile
 
-MEMORY_BYTES = 4 << 30
+from ingest.decode import pack
+from ingest.formats import AvSound
+from ingest.payload import MAX_BYTES, Sink
+from ingest.rejection import Rejection
+from ingest.sandbox import level, lock_down
+from ingest.settings import Settings
+from ingest.sniff import is_installed
+
+MEMORY_BYTES = 2 << 30
+"""Of addresses; 0.2 GiB are taken before the first file."""
+
+MAX_FILES = 64
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main() -> None:
     """Serve the socket whose number is the first argument until it closes."""
-    limit_process(parent=int(sys.argv[2]))
+    parent = int(sys.argv[2])
+    limit_process(parent=parent)
+    warm_up()
+    denied = lock_down(parent)
     with socket.socket(fileno=int(sys.argv[1])) as channel:
-        _say(channel, {"ready": True})
+        _say(channel, {"ready": True, "sandbox": level(denied), "denied": denied})
         while request := _listen(channel):
             line, (source, sink) = request
             try:
@@ -41,14 +58,42 @@ def main() -> None:
 
 
 def limit_process(*, parent: int) -> None:
-    """Bound memory, dump no core, and die with the parent."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):  # macOS refuses to bound memory
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    """Bound memory, files and what is written, dump no core, and die with the parent."""
+    limits = {"CORE": 0, "NOFILE": MAX_FILES, "FSIZE": MAX_BYTES + 1, "AS": MEMORY_BYTES}
+    for name, value in limits.items():
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses to bound memory
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before we asked
             sys.exit(1)
+
+
+def warm_up() -> None:
+    """Use once what loads files when it is first used: later nothing can be loaded."""
+    for encoding in ("latin-1", "utf-8", "utf-16-le", "utf-16-be"):
+        codecs.lookup(encoding)
+    if sys.platform != "linux":  # no sandbox there
+        return
+    for form in ("WAV", "FLAC", "OGG", "MP3", "AIFF"):
+        with contextlib.suppress(soundfile.LibsndfileError, Rejection):  # built without it
+            _pack_a_second(form)
+
+
+def _pack_a_second(form: str) -> None:
+    """A second of silence through all that a file goes through, in files without a name."""
+    encoded = io.BytesIO()
+    soundfile.write(encoded, np.zeros((8_000, 2), np.float32), 8_000, format=form)
+    with ExitStack() as stack:
+        fds = [os.memfd_create("warm-up"), os.memfd_create("warm-up")]
+        source, payload = (stack.enter_context(open(fd, "w+b")) for fd in fds)
+        source.write(encoded.getvalue())
+        source.seek(0)
+        sink = Sink(payload.fileno())
+        pack(source, sink, name="", settings=Settings(), beat=lambda: None)
+        if is_installed():
+            source.seek(0)
+            stack.enter_context(AvSound(source.fileno())).next_block(8_000)
 
 
 def answer(request: dict[str, Any], source: int, sink: int, channel: socket.socket) -> Any:
@@ -65,8 +110,7 @@ def answer(request: dict[str, Any], source: int, sink: int, channel: socket.sock
                 beat=lambda: _say(channel, {"beat": True}),
             )
     except Rejection as rejection:
-        stage, code, message = rejection.args
-        return {"rejected": {"stage": stage, "code": code, "message": message}}
+        return {"rejected": vars(rejection)}
     except MemoryError:
         message = f"needs more than {MEMORY_BYTES >> 30} GiB to decode"
         return {"rejected": {"stage": "decode", "code": "memory", "message": message}}

@@ -4,20 +4,27 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shards.errors import InputError
+from shards.place import Place, Remote
 
 
 @contextmanager
-def publishing(path: Path) -> Iterator[BinaryIO]:
+def publishing(path: Place) -> Iterator[BinaryIO]:
     """A file that appears under `path` whole when the block ends, and not at all if it fails."""
+    if isinstance(path, Remote):
+        with tempfile.TemporaryFile() as file:
+            yield cast("BinaryIO", file)
+            path.put(cast("BinaryIO", file))
+        return
     tmp = path.parent / f".tmp-{secrets.token_hex(8)}"
     try:
         with open(tmp, "w+b") as file:
@@ -31,7 +38,7 @@ def publishing(path: Path) -> Iterator[BinaryIO]:
     fsync_dir(path.parent)
 
 
-def publish(path: Path, data: bytes) -> None:
+def publish(path: Place, data: bytes) -> None:
     """Write `data` under `path` so that a reader sees all of it or nothing, even after a crash."""
     with publishing(path) as file:
         file.write(data)
@@ -46,8 +53,10 @@ def fsync_dir(path: Path) -> None:
         os.close(fd)
 
 
-def sha256_file(path: Path) -> str:
+def sha256_file(path: Place) -> str:
     """SHA-256 of a file, hexadecimal."""
+    if isinstance(path, Remote):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -57,17 +66,17 @@ def json_bytes(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Place, value: Any) -> None:
     """Publish a value as JSON."""
     publish(path, json_bytes(value))
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Place) -> Any:
     """A JSON file's value; a damaged or missing file is an `InputError` that names it."""
     return parse_json(path, read_bytes(path))
 
 
-def read_bytes(path: Path, *, remedy: str = "") -> bytes:
+def read_bytes(path: Place, *, remedy: str = "") -> bytes:
     """A file's bytes; a missing one is an `InputError` that names it."""
     try:
         return path.read_bytes()
@@ -75,7 +84,7 @@ def read_bytes(path: Path, *, remedy: str = "") -> bytes:
         raise InputError(f"{shown(path)} does not exist. {remedy}".rstrip()) from None
 
 
-def parse_json(path: Path, data: bytes, *, remedy: str = "") -> Any:
+def parse_json(path: Place, data: bytes, *, remedy: str = "") -> Any:
     """The value of a file's bytes; damage is an `InputError` that names the file."""
     try:
         return json.loads(data)
@@ -83,7 +92,7 @@ def parse_json(path: Path, data: bytes, *, remedy: str = "") -> Any:
         raise InputError(f"{shown(path)} is damaged: {error}. {remedy}".rstrip()) from error
 
 
-def write_parquet(path: Path, table: pa.Table) -> None:
+def write_parquet(path: Place, table: pa.Table) -> None:
     """Publish a table with a checksum on every page."""
     publish(path, parquet_bytes(table))
 
@@ -96,10 +105,13 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return data
 
 
-def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+def read_parquet(path: Place, columns: list[str] | None = None) -> pa.Table:
     """A table whose page checksums were verified; pandas metadata is dropped."""
     try:
-        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
+        file = pa.BufferReader(path.read_bytes()) if isinstance(path, Remote) else path
+        # Not read_table: it loads pyarrow.dataset and with it pandas, half a second.
+        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+            table = parquet.read(columns=columns)
     except FileNotFoundError:
         raise InputError(f"{shown(path)} does not exist.") from None
     except (OSError, pa.ArrowException) as error:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from shards.errors import InputError
 from shards.files import read_parquet, shown
+from shards.place import Place, place, size_of
 from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST
 from shards.sealed import read_sealed
 
@@ -24,7 +25,7 @@ class Track:
 
     row: int
     key: str
-    shard: Path
+    shard: Place
     offset: int
     size: int
     codec: str
@@ -41,7 +42,7 @@ class Track:
 class Index:
     """An archive's tracks, and where their bytes lie."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any], table: pa.Table) -> None:
+    def __init__(self, path: Place, manifest: dict[str, Any], table: pa.Table) -> None:
         self.path = path
         self.manifest = manifest
         self.table = table
@@ -49,9 +50,9 @@ class Index:
         self._columns: dict[str, np.ndarray] = {}
 
     @classmethod
-    def open(cls, path: Path | str) -> Index:
+    def open(cls, path: Place | str) -> Index:
         """The index of an archive; every shard is there with its exact size, or `InputError`."""
-        path = Path(path)
+        path = place(path)
         manifest = read_manifest(path)
         check_shards(path, manifest)
         file = path / manifest["generations"][-1]["index"]
@@ -106,7 +107,7 @@ class Index:
         return {key: row for row, key in enumerate(self.column("key"))}
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Place) -> dict[str, Any]:
     """The commit point of an archive; a folder without one is unfinished or no archive at all."""
     if not path.is_dir():
         raise InputError(f"{shown(path)} is not a folder. Want one made by `ingest build-shards`.")
@@ -125,15 +126,18 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def check_shards(path: Path, manifest: dict[str, Any]) -> None:
-    """Refuse an archive of which a shard is missing or has another size; all are listed."""
+def check_shards(path: Place, manifest: dict[str, Any]) -> None:
+    """Refuse an archive of which a shard is missing or has another size; all are listed.
+
+    One that `ingest index` made of tars that were there before names them wherever they lie.
+    """
     wrong = []
     for shard in manifest["shards"]:
         name = shard["name"]
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if not manifest.get("foreign") and not _is_below(name):
             raise InputError(f"{shown(path / MANIFEST)} names a shard outside: {shown(name)}.")
         file = path / name
-        size = file.stat().st_size if file.is_file() else None
+        size = size_of(file) if file.is_file() else None
         if size != shard["bytes"]:
             found = "is missing" if size is None else f"has {size} bytes"
             wrong.append(f"{shown(name)} {found}, want {shard['bytes']}")
@@ -141,9 +145,13 @@ def check_shards(path: Path, manifest: dict[str, Any]) -> None:
         raise InputError(f"{shown(path)} is damaged: {'; '.join(wrong)}. {to_repair(path)}")
 
 
-def to_repair(path: Path) -> str:
+def to_repair(path: Place) -> str:
     """What to type when a file of an archive is damaged."""
     return f"Run `ingest repair {shlex.quote(shown(path))} AUDIO_DIR`."
+
+
+def _is_below(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def fingerprint(table: pa.Table) -> str:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
 from shards.index import Index, to_repair
+from shards.place import Place, place
 from shards.schema import LABELS
 from shards.sealed import read_sealed, write_vouched
 
@@ -41,12 +42,12 @@ def label_schema(kind: str) -> pa.Schema:
     )
 
 
-def label_names(shards_dir: Path | str) -> list[str]:
+def label_names(shards_dir: Place | str) -> list[str]:
     """Names of an archive's label sets, sorted."""
-    return sorted(path.stem for path in (Path(shards_dir) / LABELS).glob("*.json"))
+    return sorted(path.stem for path in (place(shards_dir) / LABELS).glob("*.json"))
 
 
-def write_labels(shards_dir: Path, name: str, table: pa.Table, info: dict[str, Any]) -> None:
+def write_labels(shards_dir: Place, name: str, table: pa.Table, info: dict[str, Any]) -> None:
     """Publish a label set; the Parquet file first, then the JSON file that vouches for it."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
         raise InputError(
@@ -62,7 +63,7 @@ def write_labels(shards_dir: Path, name: str, table: pa.Table, info: dict[str, A
     write_vouched(path, vouches, table, {**info, "name": name})
 
 
-def label_paths(shards_dir: Path, name: str) -> tuple[Path, Path]:
+def label_paths(shards_dir: Place, name: str) -> tuple[Place, Place]:
     """Table of a label set, and the file that vouches for it."""
     folder = shards_dir / LABELS
     return folder / f"{name}.parquet", folder / f"{name}.json"

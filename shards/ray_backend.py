@@ -15,9 +15,9 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,8 @@ from shards.plan import Rows
 
 if TYPE_CHECKING:
     from shards.stream import Steps
+
+Result = TypeVar("Result")
 
 MAX_BLOCK_BYTES = 64 * 2**20
 TASK_CLIPS = 256  # about half a second of decoding, against some 20 ms that a task costs
@@ -99,6 +101,44 @@ def disconnect() -> None:
         if thread.name == "iter_threaded":
             thread.join(timeout=10)
     sys.modules["ray"].shutdown()
+
+
+def run_tasks(
+    tasks: Mapping[str, Callable[[], Result]], *, address: str, num_cpus: float
+) -> Iterator[Result]:
+    """Run tasks on the cluster at `address` ("local" starts one here); results as they come.
+
+    A process that is connected already stays so and uses its own.
+
+    A task that takes its process down is tried again `MAX_RETRIES` times; an error it raises is
+    raised here.
+    """
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    ours = not is_connected()
+    if ours:
+        _prepare_environment()
+        _init(address=address, **({"include_dashboard": False} if address == "local" else {}))
+    run: Any = ray.remote(num_cpus=num_cpus, max_retries=MAX_RETRIES)(_call)
+    waiting = {run.remote(task): name for name, task in tasks.items()}
+    try:
+        while waiting:
+            (ready,), _ = ray.wait(list(waiting), num_returns=1)
+            name = waiting.pop(ready)
+            try:
+                yield ray.get(ready)
+            except RayTaskError as error:
+                raise error.cause from error
+            except RayError as error:
+                raise RuntimeError(f"{name}: the cluster gave it up: {error}") from error
+    finally:
+        if ours:
+            disconnect()
+
+
+def _call(task: Callable[[], Result]) -> Result:
+    return task()
 
 
 def _prepare_environment() -> None:

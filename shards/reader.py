@@ -7,13 +7,18 @@ import mmap
 import os
 import threading
 from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from pyarrow import NativeFile
 
 from shards.files import shown
 from shards.index import Index
+from shards.place import Remote
+from shards.samples import mix, to_int16
+from shards.seek import read_by_range
 
 MAX_OPEN_SHARDS = 256
 
@@ -100,20 +105,25 @@ class TrackFile:
         except soundfile.LibsndfileError as error:
             self._member.close()
             raise DamagedTrack(f"{self._where}: {error}") from error
+        self._is_plain = self._sound.channels == 1 and self._sound.subtype == "PCM_16"
 
     def read(self, start: int, frames: int) -> np.ndarray:
         """Samples [frames] int16 from `start` on, fewer past the end, mixed down if need be."""
         frames = max(0, min(frames, self.frames - start))
         try:
             self._sound.seek(start)
-            samples = self._sound.read(frames, dtype="int16", always_2d=True)
+            samples = self._samples(frames)
         except soundfile.LibsndfileError as error:
             raise DamagedTrack(f"{self._where}: {error}") from error
         if len(samples) != frames:
             raise DamagedTrack(f"{self._where}: {len(samples)} samples at {start}, want {frames}")
-        if samples.shape[1] == 1:
-            return np.asarray(samples[:, 0])
-        return np.asarray(np.rint(samples.mean(axis=1, dtype=np.float64)).astype(np.int16))
+        return samples
+
+    def _samples(self, frames: int) -> np.ndarray:
+        """What comes next, int16 [≤ frames], as ingest has measured it."""
+        if self._is_plain:
+            return np.asarray(self._sound.read(frames, dtype="int16"))
+        return to_int16(mix(self._sound.read(frames, dtype="float32", always_2d=True)))
 
     def __enter__(self) -> TrackFile:
         return self
@@ -123,12 +133,49 @@ class TrackFile:
         self._member.close()
 
 
-def open_track(index: Index, row: int) -> TrackFile:
+def open_track(index: Index, row: int) -> TrackFile | RangeFile:
     """The track of an index row, open for reading."""
     shard, offset, size, frames = (
         index.column(name)[row] for name in ("shard", "offset", "size", "frames")
     )
-    return TrackFile(index.shards[shard], int(offset), int(size), int(frames))
+    path = index.shards[shard]
+    if isinstance(path, Remote):
+        return RangeFile(index, row, path)
+    return TrackFile(path, int(offset), int(size), int(frames))
+
+
+@lru_cache(maxsize=MAX_OPEN_SHARDS)
+def _opened(shard: Remote) -> NativeFile:
+    return shard.open()
+
+
+class RangeFile:
+    """A track in an object store: every window is one request."""
+
+    def __init__(self, index: Index, row: int, shard: Remote) -> None:
+        self._index, self._row, self._shard = index, row, shard
+        self.frames = int(index.column("frames")[row])
+
+    def read(self, start: int, frames: int) -> np.ndarray:
+        """Samples [frames] int16 from `start` on, fewer past the end."""
+        frames = max(0, min(frames, self.frames - start))
+        try:
+            samples = read_by_range(self._index, self._row, start, frames, self._fetch)
+        except (soundfile.LibsndfileError, ValueError) as error:
+            raise DamagedTrack(f"{shown(self._shard)}, row {self._row}: {error}") from error
+        if len(samples) != frames:
+            where = f"{shown(self._shard)}, row {self._row}"
+            raise DamagedTrack(f"{where}: {len(samples)} samples at {start}, want {frames}")
+        return samples
+
+    def _fetch(self, offset: int, size: int) -> bytes:
+        return bytes(_opened(self._shard).read_at(size, offset))
+
+    def __enter__(self) -> RangeFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
 
 
 def read_window(index: Index, row: int, start: int, frames: int) -> np.ndarray:

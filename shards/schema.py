@@ -38,8 +38,8 @@ INDEX_SCHEMA = pa.schema(
         ("peak_db", pa.float32()),  # of full scale
         ("rms_db", pa.float32()),
         ("silence_ratio", pa.float32()),  # share of 100 ms blocks below -60 dB of full scale
-        ("clipped_ratio", pa.float32()),  # share of samples at or beyond full scale
-        ("truncated", pa.bool_()),  # the source's container promised more than it held
+        ("clipped_ratio", pa.float32()),  # share of the source's samples at or beyond full scale
+        ("truncated", pa.bool_()),  # the source ends before its container says it does
         ("licence", pa.string()),
         ("generation", pa.int32()),  # 0 for the first build, then one more for each that added
     ]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +25,7 @@ from shards.files import (
     sha256_file,
     shown,
 )
+from shards.place import Place
 
 SEAL = "seal"
 _BLANK = "0" * 64
@@ -38,12 +38,12 @@ def sealed_bytes(value: dict[str, Any]) -> bytes:
     return blank.replace(_line(_BLANK), _line(hashlib.sha256(blank).hexdigest()), 1)
 
 
-def write_sealed(path: Path, value: dict[str, Any]) -> None:
+def write_sealed(path: Place, value: dict[str, Any]) -> None:
     """Publish a value as sealed JSON."""
     publish(path, sealed_bytes(value))
 
 
-def read_sealed(path: Path, *, remedy: str = "") -> dict[str, Any]:
+def read_sealed(path: Place, *, remedy: str = "") -> dict[str, Any]:
     """The value of a sealed file, or an `InputError` that names it and ends with the remedy."""
     data = read_bytes(path, remedy=remedy)
     value = parse_json(path, data, remedy=remedy)
@@ -60,7 +60,7 @@ def _line(seal: str) -> bytes:
     return f'\n "{SEAL}": "{seal}"'.encode(errors="replace")
 
 
-def write_vouched(path: Path, vouches: Path, table: pa.Table, facts: dict[str, Any]) -> None:
+def write_vouched(path: Place, vouches: Place, table: pa.Table, facts: dict[str, Any]) -> None:
     """Publish a table that carries its facts, then the sealed file of these facts."""
     publish(path, vouched_bytes(table, facts))
     publish(vouches, vouching_bytes(path, facts))
@@ -72,22 +72,22 @@ def vouched_bytes(table: pa.Table, facts: dict[str, Any]) -> bytes:
     return parquet_bytes(table.replace_schema_metadata(metadata))
 
 
-def vouching_bytes(path: Path, facts: dict[str, Any]) -> bytes:
+def vouching_bytes(path: Place, facts: dict[str, Any]) -> bytes:
     """The sealed file of a table that has these facts."""
     return sealed_bytes({**facts, "sha256": sha256_file(path)})
 
 
-def carried_facts(path: Path) -> dict[str, Any] | None:
+def carried_facts(path: Place) -> dict[str, Any] | None:
     """The facts that a table carries, None if it cannot be read."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        metadata = pq.read_schema(pa.BufferReader(path.read_bytes())).metadata or {}
         facts = json.loads(metadata[_METADATA])
     except (OSError, KeyError, ValueError, pa.ArrowException):
         return None
     return facts if isinstance(facts, dict) else None
 
 
-def comes_again(path: Path) -> bool:
+def comes_again(path: Place) -> bool:
     """Whether a table, written again, gives the same bytes: then no bit of it has changed.
 
     This is for a table that nothing vouches for any more. Another version of pyarrow may write

@@ -11,16 +11,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from shards.index import Index
+from shards.place import Place, Remote
 from shards.schema import SEEK, seek_name
 
-Fetch = Callable[[Path, int, int], bytes]
-"""Shard, offset, size → its bytes, from wherever shards lie."""
+Fetch = Callable[[int, int], bytes]
+"""Offset and size of a range of a shard → its bytes, from wherever shards lie."""
 
 MAX_BLOCK = 4_608
 """Samples of a FLAC frame in the streamable subset up to 48 kHz (RFC 9639, 7)."""
@@ -42,19 +42,16 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-def read_window_by_range(
-    index: Index, row: int, start: int, frames: int, fetch: Fetch
-) -> np.ndarray:
+def read_by_range(index: Index, row: int, start: int, frames: int, fetch: Fetch) -> np.ndarray:
     """Samples `start` to `start + frames` of a FLAC track, int16 [≤ frames], by a single fetch."""
-    shard, offset, size, length, rate_hz = (
-        int(index.column(name)[row])
-        for name in ("shard", "offset", "size", "frames", "sample_rate")
+    offset, size, length, rate_hz = (
+        int(index.column(name)[row]) for name in ("offset", "size", "frames", "sample_rate")
     )
     frames = max(0, min(frames, length - start))
     if not frames:
         return np.zeros(0, np.int16)
     part = byte_range(seek_table(index, row), size, rate_hz, start, frames)
-    data = fetch(index.shards[shard], offset + part.start, part.stop - part.start)
+    data = fetch(offset + part.start, part.stop - part.start)
     return decode_frames(data, rate_hz, start, frames)
 
 
@@ -63,13 +60,15 @@ def seek_table(index: Index, row: int) -> np.ndarray:
     shard, begin, frames, rate_hz = (
         int(index.column(name)[row]) for name in ("shard", "seek", "frames", "sample_rate")
     )
-    return _tables_of(index.path / SEEK / seek_name(shard))[begin : begin - (-frames // rate_hz)]
+    return tables_of(index.path / SEEK / seek_name(shard))[begin : begin - (-frames // rate_hz)]
 
 
 @lru_cache(maxsize=64)
-def _tables_of(path: Path) -> np.ndarray:
-    table: np.ndarray = np.load(path, mmap_mode="r")
-    return table
+def tables_of(path: Place) -> np.ndarray:
+    """The seek tables of a shard's tracks end to end, uint32."""
+    if isinstance(path, Remote):
+        return np.asarray(np.load(io.BytesIO(path.read_bytes())))
+    return np.asarray(np.load(path, mmap_mode="r"))
 
 
 def byte_range(table: np.ndarray, size: int, rate_hz: int, start: int, frames: int) -> slice:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ingest.card import write_card
 from ingest.labels.groups import VERSION_COLUMNS, Level, group_levels
 from ingest.labels.kinds import NoLabels, Target, infer_kind, read_target, why_no_labels
 from ingest.labels.split import Split, Strata, choose_split, given_split
@@ -92,6 +93,8 @@ def tell_labels(shards_dir: Path, file: Path, options: Options) -> Iterator[Told
                 raise InputError(f"Column {shown(column)!r} gives no labels: {reason}.") from None
             line = f"no labels from {shown(column)}: {reason}"
             yield Told(line, {"column": column, "no_labels": str(reason)})
+    if not options.dry_run:
+        write_card(shards_dir, index.manifest)
 
 
 def make_again(index: Index, file: Path, info: dict[str, Any]) -> pa.Table:

@@ -12,6 +12,7 @@ from shards.errors import InputError
 from shards.files import sha256_file
 from shards.index import Index
 from shards.labels import label_paths
+from shards.place import Place
 from shards.schema import LABELS
 from shards.sealed import carried_facts, comes_again, read_sealed, vouched_bytes, vouching_bytes
 
@@ -42,7 +43,7 @@ def labels_again(
     return of_facts, None, f"its table does not prove to be whole; {AGAIN}"
 
 
-def _table_again(out: Path, vouches: Path, files: tuple[Path, ...]) -> tuple[bytes | None, str]:
+def _table_again(out: Path, vouches: Place, files: tuple[Path, ...]) -> tuple[bytes | None, str]:
     """A label table from the file it came from, if that is given and nothing has changed."""
     info = read_sealed(vouches)
     sha256 = info.pop("sha256")

@@ -45,7 +45,8 @@ class Level:
 def group_levels(index: Index, joined: Joined, version_column: str) -> dict[str, Level]:
     """Name of a level → the level of the joined tracks.
 
-    Duplicates, and tracks with the same value in `version_column`, are one group at every level.
+    Duplicates, exact and near, and tracks with the same value in `version_column`, are one group at
+    every level.
     Albums of different artists in different folders are different albums: many bear one name.
     """
     artists, albums = (_names(name, index, joined) for name in ("artist", "album"))
@@ -90,7 +91,8 @@ def _pairs(outer: list[str], inner: list[str]) -> list[str]:
 def _version_links(index: Index, joined: Joined, version_column: str) -> list[tuple[int, int]]:
     links = [
         (index.row_of_key[original], row)
-        for row, original in enumerate(index.column("duplicate_of"))
+        for column in ("duplicate_of", "near_duplicate_of")
+        for row, original in enumerate(index.column(column))
         if original
     ]
     first: dict[str, int] = {}

@@ -1,7 +1,9 @@
 """A corpus with everything that an archive of music holds on a bad day, packed once."""
 
+import io
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +12,10 @@ import pytest
 import soundfile
 
 from ingest.build import Built, build_shards
+from ingest.decode import Packed, pack
+from ingest.payload import Sink
 from ingest.settings import Settings
+from ingest.sniff import is_installed
 
 FORMATS = {
     "wav": {"format": "WAV", "subtype": "PCM_16"},
@@ -84,7 +89,7 @@ def write_corpus(folder: Path) -> Corpus:
         b"bad/header-only.wav": "corrupt",
         b"bad/empty.ogg": "empty",
         b"bad/text.mp3": "not_audio",
-        b"bad/apple.m4a": "unsupported",
+        b"bad/apple.m4a": "corrupt" if is_installed() else "unsupported",
         b"bad/short.wav": "too_short",
         b"bad/no-samples.wav": "empty",
         b"bad/nan.wav": "not_finite",
@@ -125,3 +130,20 @@ def small_shards() -> Settings:
 @pytest.fixture(scope="session")
 def make_chord():
     return write_chord
+
+
+def decode(path: Path, settings: Settings | None = None) -> tuple[Packed, np.ndarray]:
+    """What is known of a file, and its samples, packed in this process."""
+    settings = settings or Settings(min_seconds=0)
+    with open(path, "rb") as source, tempfile.TemporaryFile() as payload:
+        sink = Sink(payload.fileno())
+        packed = pack(source, sink, name=path.name, settings=settings, beat=lambda: None)
+        payload.seek(0)
+        samples, rate_hz = soundfile.read(io.BytesIO(payload.read()), dtype="int16")
+    assert rate_hz == settings.sample_rate
+    return packed, samples
+
+
+@pytest.fixture(scope="session")
+def decode_file():
+    return decode

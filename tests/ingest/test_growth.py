@@ -44,7 +44,7 @@ def test_new_files_are_added_and_what_was_packed_keeps_its_bytes(music, make_cho
     again = pack(music)
     assert again.new_tracks == 2
     assert again.manifest["tracks"] == 8 == len(Index.open(again.out))
-    del before["manifest.json"]
+    del before["manifest.json"], before["README.md"]
     assert before.items() <= tree(again.out).items()
     index = Index.open(again.out)
     assert list(index.column("row")) == list(range(8))

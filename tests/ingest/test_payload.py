@@ -9,11 +9,12 @@ import pytest
 import soundfile
 
 import ingest.payload as payload
-from ingest.decode import SequentialFile
+from ingest.inputs import inputs_of
 from ingest.payload import Sink, TooLarge, write
 from ingest.pool import Decoded, Pool
 from ingest.scan import scan
 from ingest.settings import Settings
+from ingest.sounds import SequentialFile
 
 
 def encode(samples, *, codec="flac", sample_rate=16_000, block=5_000):
@@ -117,7 +118,7 @@ def test_the_table_of_six_hours_comes_through_the_pool(tmp_path):
         for _ in range(seconds // 600):
             file.write(np.zeros(600 * 1_000, np.int16))
     settings = Settings(sample_rate=1_000)
-    with Pool(tmp_path / "in", tmp_path, settings, num_workers=1) as pool:
+    with Pool(inputs_of(tmp_path / "in"), tmp_path, settings, num_workers=1) as pool:
         (track,) = pool.decode(scan(tmp_path / "in").sources)
     assert isinstance(track, Decoded)
     assert track.seek.dtype == np.uint32

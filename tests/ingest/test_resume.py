@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 
 from ingest.build import build_shards
-from ingest.lock import Locked, locked
 from ingest.settings import Settings
 from shards.errors import InputError
 from shards.files import sha256_file
-from shards.index import Index
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,37 +44,6 @@ def test_what_was_lost_is_built_again_with_the_same_bytes(
     again = build_shards(corpus.folder, out, settings=small_shards, num_workers=2)
     assert tree(out) == tree(built.out)
     assert again.new_tracks < again.manifest["tracks"]
-
-
-def test_a_finished_build_run_again_writes_nothing(corpus, built, small_shards):
-    before = {path: path.stat().st_mtime_ns for path in built.out.rglob("*")}
-    again = build_shards(corpus.folder, built.out, settings=small_shards)
-    assert again.new_tracks == 0
-    assert again.manifest == built.manifest
-    after = {path: path.stat().st_mtime_ns for path in built.out.rglob("*") if path.is_file()}
-    assert after.items() <= before.items()
-
-
-def test_a_build_killed_at_any_moment_ends_with_the_same_bytes(
-    corpus, built, tmp_path, small_shards
-):
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "ingest", "build-shards", str(corpus.folder)]
-    command += ["--out", str(out), "--shard-mib", str(small_shards.shard_mib)]
-    command += ["--licence", small_shards.licence, "--num-workers", "2"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    while not (out / "receipts/shard-000001.json").exists():
-        assert process.poll() is None, "the build ended before it could be killed"
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
-    assert not (out / "manifest.json").exists()
-    with pytest.raises(InputError, match="packing has not ended"):
-        Index.open(out)
-    wait_for_no_workers(process.pid)
-    again = build_shards(corpus.folder, out, settings=small_shards, num_workers=2)
-    assert again.new_tracks < again.manifest["tracks"]
-    assert tree(out) == tree(built.out)
 
 
 def wait_for_no_workers(parent: int) -> None:
@@ -117,11 +84,6 @@ def test_another_folder_of_music_is_not_taken_for_the_same(corpus, built, tmp_pa
             (tmp_path / "out" / "manifest.json").unlink()
         with pytest.raises(InputError, match="begun from a folder of which only 0 of"):
             build_shards(tmp_path / "music", tmp_path / "out", settings=small_shards)
-
-
-def test_a_second_build_in_the_folder_is_locked_out(corpus, built, small_shards):
-    with locked(built.out), pytest.raises(Locked):
-        build_shards(corpus.folder, built.out, settings=small_shards)
 
 
 def test_sources_that_vanish_before_a_resume_do_not_become_an_empty_archive(

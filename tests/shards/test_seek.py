@@ -7,18 +7,19 @@ import pytest
 import soundfile
 
 from shards.reader import read_track
-from shards.seek import byte_range, decode_frames, first_sample, read_window_by_range, seek_table
+from shards.seek import byte_range, decode_frames, first_sample, read_by_range, seek_table
 
 
-class Store:
-    """Counts what is read of the shards."""
+class Shard:
+    """A shard that counts what is read of it."""
 
-    def __init__(self):
+    def __init__(self, index, row):
+        self.path = index[row].shard
         self.reads = []
 
-    def fetch(self, shard, offset, size):
+    def fetch(self, offset, size):
         self.reads.append(size)
-        with open(shard, "rb") as file:
+        with open(self.path, "rb") as file:
             file.seek(offset)
             return file.read(size)
 
@@ -37,8 +38,8 @@ def test_every_window_equals_the_full_decode_with_one_read(index):
     for row in range(len(index)):
         samples = read_track(index, row)
         for start, frames in windows(len(samples), index.sample_rate, rng):
-            store = Store()
-            got = read_window_by_range(index, row, start, frames, store.fetch)
+            store = Shard(index, row)
+            got = read_by_range(index, row, start, frames, store.fetch)
             np.testing.assert_array_equal(got, samples[start : start + frames])
             assert got.dtype == np.int16
             assert len(store.reads) == (start < len(samples))
@@ -47,8 +48,8 @@ def test_every_window_equals_the_full_decode_with_one_read(index):
 def test_a_window_costs_the_bytes_of_its_seconds_not_of_the_track(index):
     row = int(index.column("frames").argmax())
     seconds = index[row].duration_s
-    store = Store()
-    read_window_by_range(index, row, index.sample_rate * 9, 2 * index.sample_rate, store.fetch)
+    store = Shard(index, row)
+    read_by_range(index, row, index.sample_rate * 9, 2 * index.sample_rate, store.fetch)
     assert store.reads[0] < 5 / seconds * int(index.column("size")[row])
 
 
@@ -57,7 +58,7 @@ def test_a_table_has_an_entry_for_each_second_begun_and_each_begins_a_frame(inde
         table = seek_table(index, row)
         assert len(table) == int(np.ceil(index[row].frames / index.sample_rate))
         track = index[row]
-        payload = Store().fetch(track.shard, track.offset, track.size)
+        payload = Shard(index, row).fetch(track.offset, track.size)
         for second, offset in enumerate(table):
             begins = first_sample(payload[offset:]) if second + 1 < len(table) else None
             assert begins is None or 0 <= second * index.sample_rate - begins < 4_608
@@ -79,7 +80,7 @@ def test_frames_of_a_long_track_say_which_they_are():
 def test_a_damaged_frame_does_not_pass_for_music(index):
     table, track = seek_table(index, 0), index[0]
     samples = read_track(index, 0)
-    payload = Store().fetch(track.shard, track.offset, track.size)
+    payload = Shard(index, 0).fetch(track.offset, track.size)
     part = byte_range(table, track.size, track.sample_rate, 40_000, 16_000)
     rng = np.random.default_rng(2)
     for _ in range(100):

@@ -1,0 +1,41 @@
+"""The tar writer of webdataset without the rest of its package.
+
+The package loads torch (two seconds, 450 MiB); the module that writes tars needs none of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from webdataset.writer import TarWriter
+
+PACKAGE = "webdataset"
+
+
+@cache
+def tar_writer() -> type[TarWriter]:
+    """The class `webdataset.writer.TarWriter`, from the package itself if that is loaded."""
+    if PACKAGE in sys.modules:
+        return _imported()
+    spec = find_spec(PACKAGE)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    stand_in = ModuleType(PACKAGE)
+    stand_in.__path__ = list(spec.submodule_search_locations)
+    sys.modules[PACKAGE] = stand_in
+    try:
+        return _imported()
+    finally:  # whoever imports the package later gets all of it
+        for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
+            del sys.modules[name]
+
+
+def _imported() -> type[TarWriter]:
+    writer: type[TarWriter] = import_module(f"{PACKAGE}.writer").TarWriter
+    return writer
