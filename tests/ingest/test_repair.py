@@ -93,7 +93,7 @@ def kinds(out: Path) -> dict[str, list[Path]]:
     """Files of an archive, by what they are."""
     found: dict[str, list[Path]] = {}
     for path in sorted(out.rglob("*")):
-        if path.is_file() and path.name != ".lock":
+        if path.is_file() and path.name not in (".lock", "README.md"):  # people may edit the card
             kind = str(path.relative_to(out).with_name(path.name.split("-")[0].split(".")[0]))
             found.setdefault(kind + path.suffix, []).append(path)
     return found
@@ -235,6 +235,7 @@ def test_lost_tracks_are_dropped_when_asked_and_all_others_are_kept(case, monkey
     monkeypatch.setattr("shards.reader._SHARDS", MappedShards())  # another process, later
     after = Index.open(case.out)
     assert {*samples} == {*after.column("key")}
+    assert "11 tracks" in (case.out / "README.md").read_text()
     for row in range(len(after)):
         assert (read_track(after, row) == samples[after[row].key]).all()
     assert len(Labels.open(after, "mood").rows("train")) > 0
