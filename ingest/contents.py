@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 
 from shards.schema import DATA, SEEK, seek_name, shard_name
-from shards.seek import first_sample
+from shards.seek import frame_number
 
 BLOCK_FRAMES = 1 << 20
 NOT_FACTS = frozenset({"offset", "seek", "fingerprint"})
@@ -156,9 +156,9 @@ def _seek_fits(seeks: np.ndarray, payload: bytes, row: dict[str, Any]) -> bool:
     """Whether each entry is the last frame that begins at or before its second."""
     block = int.from_bytes(payload[_BLOCK_SIZE_AT : _BLOCK_SIZE_AT + 2], "big")
     for second, at in enumerate(seeks[row["seek"] : row["seek"] + _seconds(row)].tolist()):
-        start = second * row["sample_rate"] // block * block
         try:
-            if first_sample(payload[at : at + _HEAD_BYTES]) != start:
+            number, _ = frame_number(payload[at : at + _HEAD_BYTES])
+            if number != second * row["sample_rate"] // block:
                 return False
         except ValueError:
             return False

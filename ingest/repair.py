@@ -19,6 +19,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ingest.card import write_card
 from ingest.catalog import commit
 from ingest.faults import Fault, Report
 from ingest.folder import REPAIRED, last_manifest
@@ -33,6 +34,7 @@ from ingest.shard import RECEIPTS, receipt_name
 from ingest.verify import verify_archive
 from shards.errors import InputError
 from shards.files import fsync_dir, publish, sha256_file, shown
+from shards.index import read_manifest
 from shards.progress import Progress
 from shards.schema import DATA, LABELS, SEEK, seek_name, shard_name
 
@@ -90,6 +92,8 @@ def repair_archive(
         work = Repair(out, audio_dir, options or Options(), verify_archive(out))
         try:
             work.run()
+            if not (work.options.dry_run or work.done.left):
+                write_card(out, read_manifest(out))
         finally:
             shutil.rmtree(out / WORK, ignore_errors=True)
     return work.done

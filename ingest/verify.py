@@ -1,11 +1,11 @@
 """verify_archive: which files of an archive are missing or damaged, and what that means.
 
-    size     every file is there with its size; JSON files are what their seals say
+    size     every file is there with its size; manifest and labels are whole
     sha256   … and every byte is what was written
     decode   … and every track decodes to its samples, tars hold nothing else, facts and seek
              tables fit
 
-A changed bit or a cut of any file is found at level sha256, most cuts at level size already.
+Any cut is found at level size already, any changed bit of any file at level sha256.
 """
 
 from __future__ import annotations
@@ -53,7 +53,12 @@ def verify_archive(
         raise InputError(f"Want a level of {LEVELS} and a part from 1/n to n/n, got {got}.")
     ledger = read_ledger(out)
     wrong = dict(ledger.broken)
-    to_read = [name for name in ledger.entries if level != "size" and _in_part(name, subset)]
+    sized = {name for name, entry in ledger.entries.items() if entry.bytes is not None}
+    to_read = [
+        name
+        for name in ledger.entries
+        if name not in sized or (level != "size" and _in_part(name, subset))
+    ]
     decoded: set[int] = set()
     with ThreadPoolExecutor(num_workers or cores(), "verify") as threads:
         wrong |= _look(out, ledger, to_read, threads)

@@ -104,9 +104,7 @@ def decode_frames(data: bytes | memoryview, rate_hz: int, start: int, frames: in
 
 def first_sample(data: bytes | memoryview) -> int:
     """Number of the first sample of the FLAC frame that `data` begins with."""
-    if len(data) < 16 or bytes(data[:2]) != b"\xff\xf8":
-        raise ValueError("No FLAC frame of a stream with blocks of one size begins here.")
-    number, at = _coded_number(data, 4)
+    number, at = frame_number(data)
     if number == 0:
         return 0
     code = data[2] >> 4
@@ -115,6 +113,16 @@ def first_sample(data: bytes | memoryview) -> int:
     if code not in _BLOCK_SIZES:
         raise ValueError(f"A FLAC frame has the reserved block size code {code}.")
     return number * _BLOCK_SIZES[code]
+
+
+def frame_number(data: bytes | memoryview) -> tuple[int, int]:
+    """Number of the FLAC frame that `data` begins with, and where it ends in the frame's header.
+
+    A frame has 11 bytes or more: silence at the end of a track is as short as that.
+    """
+    if len(data) < 11 or bytes(data[:2]) != b"\xff\xf8":
+        raise ValueError("No FLAC frame of a stream with blocks of one size begins here.")
+    return _coded_number(data, 4)
 
 
 def _coded_number(data: bytes | memoryview, at: int) -> tuple[int, int]:

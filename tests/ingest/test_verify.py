@@ -38,10 +38,10 @@ def test_an_archive_as_it_was_written_has_no_faults(built, level):
     assert report.decoded_tracks == (built.manifest["tracks"] if level == "decode" else 0)
 
 
-def test_the_manifest_vouches_for_every_file_but_itself(built):
+def test_the_manifest_vouches_for_every_file_but_itself_and_the_card(built):
     files = {str(p.relative_to(built.out)) for p in built.out.rglob("*") if p.is_file()}
     vouched = {shard["name"] for shard in built.manifest["shards"]} | {*built.manifest["files"]}
-    assert files - vouched == {"manifest.json", ".lock"}
+    assert files - vouched == {"manifest.json", ".lock", "README.md"}
 
 
 def test_missing_and_damaged_files_are_two_lists(own):
@@ -249,4 +249,16 @@ def test_info_counts_what_there_is(built, capsys):
     assert main(["info", str(built.out)]) == 0
     text = capsys.readouterr().out
     assert "copies:    exact 3" in text
-    assert "corrupt 2, empty 2" in text
+    assert f"corrupt {facts['rejected_by_code']['corrupt']}, empty 2" in text
+
+
+def test_a_track_that_ends_in_a_frame_of_a_few_bytes_is_whole(tmp_path):
+    """The last second begins in the last frame, which is silent and shorter than any other."""
+    (tmp_path / "in").mkdir()
+    for extra in (5, 40, 900, 1_100):
+        noise = np.random.default_rng(extra).integers(-9_000, 9_000, 48_000)
+        samples = np.append(noise, np.zeros(16_000 + extra)).astype(np.int16)
+        soundfile.write(tmp_path / f"in/{extra}.wav", samples, 16_000)
+        soundfile.write(tmp_path / f"in/silent{extra}.wav", samples[48_000:], 16_000)
+    out = build_shards(tmp_path / "in", tmp_path / "out", num_workers=1).out
+    assert verify_archive(out, level="decode").faults == []

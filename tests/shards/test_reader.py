@@ -56,6 +56,16 @@ def test_a_flipped_bit_in_the_index_is_found(archive, tmp_path):
         assert same  # the bit meant nothing
 
 
+def test_a_flipped_bit_in_the_manifest_is_found_when_the_archive_is_opened(archive, tmp_path):
+    shutil.copytree(archive, tmp_path / "copy")
+    path = tmp_path / "copy" / "manifest.json"
+    good = path.read_bytes()
+    for at in range(0, len(good), len(good) // 60):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :])
+        with pytest.raises(InputError, match=r"manifest.json is damaged.* Run `ingest repair"):
+            Index.open(tmp_path / "copy")
+
+
 def test_what_is_no_archive_says_so(tmp_path):
     with pytest.raises(InputError, match="not a folder"):
         Index.open(tmp_path / "nowhere")
