@@ -29,7 +29,7 @@ import ingest.summary
 from tests.ingest.crash_states import Recorder
 from tests.ingest.faults import NOT_POSSIBLE, Fault, Wire, children
 
-PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000  # linux/sched.h
 MS_REMOUNT, MS_PRIVATE_ALL = 32, 0x44000  # linux/mount.h
 libc = ctypes.CDLL(None, use_errno=True)
@@ -130,6 +130,7 @@ def run_trial(
 ) -> int:
     """The exit code of a build under the given circumstances; runs in a process of its own."""
     os.setsid()
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no trial outlives the tests
     redirect(Path(folder))
     tempfile.tempdir = os.path.join(folder, "tmp")
     os.makedirs(tempfile.tempdir, exist_ok=True)
