@@ -23,7 +23,7 @@ from ingest.folder import (
     withdraw,
 )
 from ingest.growth import PASSING, news, planned
-from ingest.lock import locked
+from ingest.lock import LOCK, locked
 from ingest.packing import pack
 from ingest.plan import Plan, check_settings, check_sources, make_plan, read_plans, write_plan
 from ingest.progress import Progress, Tally
@@ -81,6 +81,9 @@ def build_shards(
     settings, crew = settings or Settings(), Crew(num_workers, ray_address)
     begun = time.monotonic()
     check_out(out)
+    if (out / LOCK).exists():
+        with locked(out):  # who comes second need not read through the audio first
+            pass
     found = scan_place(audio_dir, without=out, known=planned(read_plans(out)))
     if not found.sources and finished(out) is None:
         raise no_audio(audio_dir, found)
@@ -96,16 +99,13 @@ def build_shards(
         manifest = finished(out)
         if plans and manifest is None:  # finish what was begun
             done.append(build(audio_dir, out, plans, crew))
-            manifest = commit(out, plans, last_manifest(out))
+            manifest = conclude(out, plans, last_manifest(out))
         new = news(plans, found, verdicts(out, manifest), limit=settings.limit)
         if new and found.sources:
             plans.append(make_plan(new.scan, settings, created_by(), after=plans))
             write_plan(out, plans[-1])
             done.append(build(audio_dir, out, plans, crew))
-            if manifest is None or not came_to_nothing(out, plans[-1]):
-                manifest = commit(out, plans, manifest)
-            else:
-                withdraw(out, plans.pop())
+            manifest = conclude(out, plans, manifest)
         sweep(out, plans)
         assert manifest is not None
         write_card(out, manifest)
@@ -158,6 +158,13 @@ def build(audio_dir: Place, out: Place, plans: list[Plan], crew: Crew) -> Tally:
         pack(audio_dir, out, todo, crew.num_workers or cores(), progress)
     progress.close()
     return progress
+
+
+def conclude(out: Place, plans: list[Plan], before: dict[str, Any] | None) -> dict[str, Any]:
+    """Commit what was built; a later generation that came to nothing is forgotten instead."""
+    if before and len(plans) > len(before["generations"]) and came_to_nothing(out, plans[-1]):
+        withdraw(out, plans.pop())
+    return finished(out) or commit(out, plans, before)
 
 
 def came_to_nothing(out: Place, plan: Plan) -> bool:

@@ -6,6 +6,7 @@ import base64
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 from ingest.plan import Plan, plan_paths
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from ingest.sniff import is_installed
-from shards.files import parquet_bytes, publish, read_parquet, sha256_file
+from shards.files import fsync_dir, parquet_bytes, publish, read_parquet, sha256_file
 from shards.index import fingerprint
 from shards.place import Place, size_of
 from shards.schema import (
@@ -97,6 +98,8 @@ def commit(
         for plan in plans
     ]
     manifest = {**_manifest(out, plans[-1], found, generations), **(also or {})}
+    if isinstance(out, Path):
+        fsync_dir(out.resolve().parent)  # the name of the archive itself, which can be new
     _publish_new(out / MANIFEST, sealed_bytes(manifest))
     return manifest
 

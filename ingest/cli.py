@@ -7,20 +7,18 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import logging
 import os
 import signal
 import sys
+from pathlib import Path
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
 from ingest.commands import COMMANDS
-
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
-REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT}
+from shards.errors import DISK, LACKING, REFUSED, InputError
 
 
 def main(args: list[str] | None = None) -> int:
@@ -55,18 +53,32 @@ def main(args: list[str] | None = None) -> int:
 def _explain(error: Exception) -> int:
     """One line for what the user can mend, and the exit code; anything else is a bug."""
     from ingest.lock import Locked
-    from shards.errors import InputError
     from shards.files import shown
 
     if isinstance(error, InputError):
         print(f"error: {error}", file=sys.stderr)
         return 75 if isinstance(error, Locked) else 2
-    if isinstance(error, OSError) and error.errno in DISK | REFUSED:
-        where = f" ({shown(error.filename)})" if error.filename else ""
-        remedy = (
-            "free some space" if error.errno in DISK else "check the folder and its permissions"
-        )
+    if isinstance(error, OSError) and error.errno in DISK | REFUSED | LACKING:
+        where = f" ({shown(error.filename)}{_space(error)})" if error.filename else ""
+        remedy = "check the folder and its permissions"
+        if error.errno in DISK:
+            remedy = "free some space"
+        elif error.errno in LACKING:
+            remedy = "raise the limit (`ulimit -n 1024`, or more memory)"
         again = "run the same command again: it goes on where it stopped"
         print(f"error: {error.strerror}{where}. Please {remedy}, then {again}.", file=sys.stderr)
         return 4 if error.errno in DISK else 2
     raise error
+
+
+def _space(error: OSError) -> str:
+    """How much room there is where a disk gave up."""
+    import shutil
+
+    if error.errno not in DISK:
+        return ""
+    for folder in [Path(error.filename), *Path(error.filename).parents]:
+        with contextlib.suppress(OSError):
+            disk = shutil.disk_usage(folder)
+            return f", {disk.free / 2**20:.1f} MiB free of {disk.total / 2**20:.1f} MiB"
+    return ""

@@ -102,6 +102,8 @@ def sweep(out: Place, plans: list[Plan]) -> None:
             number = path.stem.removeprefix("shard-")
             if number.isdecimal() and int(number) >= end_shard:
                 litter.append(path)
+    known = {plan_paths(out, plan.generation)[0] for plan in plans}
+    litter += [path for path in out.glob("plan-*.parquet") if path not in known]
     for path in litter:
         if isinstance(path, Path) and path.is_dir():
             shutil.rmtree(path)

@@ -19,6 +19,7 @@ from ingest.inputs import Inputs
 from ingest.process import COMMAND, STALL_S, Worker
 from ingest.scan import Rejected, Source, shown_path
 from ingest.settings import Settings
+from shards.errors import LACKING
 from shards.files import shown
 
 WINDOW = 64
@@ -98,6 +99,8 @@ class Pool:
         try:
             fd = self._inputs.open(source)
         except OSError as error:
+            if error.errno in LACKING:
+                raise
             code = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
             return _reject(source, "scan", code, error.strerror or str(error))
         try:
@@ -115,7 +118,9 @@ class Pool:
         """What a worker makes of an open source."""
         name = shown_path(os.path.basename(source.raw))
         with ExitStack() as stack:
-            payload = stack.enter_context(tempfile.TemporaryFile(dir=self._scratch_dir))
+            payload = stack.enter_context(
+                tempfile.TemporaryFile(prefix=".tmp-", dir=self._scratch_dir)
+            )
             worker = self._idle.get()
             try:
                 answer = worker.ask(name, fd, payload.fileno())
@@ -125,8 +130,14 @@ class Pool:
                 stack.pop_all()  # whoever writes the shard closes the payload
                 return self._decoded(source, payload, **answer)
         if "failed" in answer:
-            return _failed(source, **answer["failed"])
+            return self._failed(source, **answer["failed"])
         return _reject(source, **answer["rejected"])
+
+    def _failed(self, source: Source, where: str, errno: int, message: str) -> Rejected:
+        """A source that cannot be read is its own loss; an unwritable payload ends all."""
+        if where == "sink":
+            raise OSError(errno, message, str(self._scratch_dir))
+        return _reject(source, "decode", "unreadable", message)
 
     def _decoded(
         self,
@@ -144,13 +155,6 @@ class Pool:
             seek=np.array(seek, np.uint32),
             fingerprint=bytes.fromhex(fingerprint),
         )
-
-
-def _failed(source: Source, where: str, errno: int, message: str) -> Rejected:
-    """A source that cannot be read is its own loss; a payload that cannot be written ends all."""
-    if where == "sink":
-        raise OSError(errno, message)
-    return _reject(source, "decode", "unreadable", message)
 
 
 def _reject(source: Source, stage: str, code: str, message: str) -> Rejected:

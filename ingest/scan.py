@@ -24,7 +24,7 @@ from ingest.sniff import (
     is_installed,
     sniff,
 )
-from shards.errors import InputError
+from shards.errors import LACKING, InputError
 from shards.files import shown
 
 _READ_ONLY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -136,6 +136,8 @@ def _look_at(
             return
         kind = _kind(entry.path, status.st_size, mpeg=extension in MPEG_EXTENSIONS)
     except OSError as error:
+        if error.errno in LACKING:
+            raise
         found.rejected.append(_unreadable(relative, error))
         return
     if kind in READABLE or (kind and claims and is_installed()):

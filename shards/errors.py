@@ -1,5 +1,7 @@
 """What a command says in one line instead of a traceback, and the exit status it then has."""
 
+import errno
+
 
 class CommandError(Exception):
     """Ends a command with a message; commands catch it and nothing else."""
@@ -17,3 +19,15 @@ class NumericError(CommandError):
     """Training has left the numbers."""
 
     status = 5
+
+
+DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+"""The disk is full, fails, or takes no file so large."""
+
+REFUSED = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT}
+)
+"""A path is wrong or closed."""
+
+LACKING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""The process or the machine is short of something: no file is to blame."""

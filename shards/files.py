@@ -33,6 +33,9 @@ def publishing(path: Place) -> Iterator[BinaryIO]:
             os.fchmod(file.fileno(), 0o644)  # whatever the umask
             os.fsync(file.fileno())
         os.replace(tmp, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write's error bears no name
+        raise
     finally:
         tmp.unlink(missing_ok=True)
     fsync_dir(path.parent)
@@ -49,6 +52,9 @@ def fsync_dir(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(fd)
 
