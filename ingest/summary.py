@@ -44,8 +44,9 @@ def of_build(built: Built, *, as_json: bool) -> str:
     lines = [holds(built.out, manifest)]
     if built.new_tracks:
         rate = built.new_tracks / built.elapsed_s
+        done = "measured" if manifest.get("foreign") else "packed"
         lines.append(
-            f"{built.new_tracks} of them packed now in {built.elapsed_s:.1f} s: "
+            f"{built.new_tracks} of them {done} now in {built.elapsed_s:.1f} s: "
             f"{rate:.1f} tracks/s, {speed:.0f} × real time"
         )
     else:

@@ -203,13 +203,14 @@ def synthetic(tracks: int) -> tuple[list[bytes], np.ndarray]:
 def scale(tracks: int) -> None:
     prints, origin = synthetic(tracks)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begun = time.perf_counter()
+    begun = time.process_time()
     first = near.near_duplicates(prints)
-    spent = time.perf_counter() - begun
+    spent = time.process_time() - begun
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     copies = origin != np.arange(tracks)
     print(
-        f"{tracks} synthetic tracks: {spent:.1f} s, {memory:.0f} MiB more than the fingerprints; "
+        f"{tracks} synthetic tracks: {spent:.1f} s of one core, {memory:.0f} MiB more than the "
+        "fingerprints; "
         f"{(first == origin)[copies].sum()} of {copies.sum()} copies found, "
         f"{(first != origin)[~copies].sum()} others joined"
     )

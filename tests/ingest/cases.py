@@ -111,7 +111,8 @@ class Case:
         assert not wrong, f"wrong bytes under a final name: {sorted(wrong)}"
         assert there.keys() >= before.keys(), "what was packed before is gone"
         if there.get("manifest.json") == self.after["manifest.json"]:
-            assert there == self.after
+            card = {"README.md": self.after.get("README.md")}  # written from the manifest, after it
+            assert there | card == self.after | card
         if "manifest.json" in there:
             Index.open(out)  # what was packed before stays readable all the time
         else:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ingest.inputs import inputs_of
 from ingest.pool import Decoded, Pool
 from ingest.scan import Source
 from ingest.settings import Settings
@@ -198,7 +199,7 @@ def outcomes(tmp_path_factory):
     for name, (make, _) in LIES.items():
         (folder / name).write_bytes(make())
     (folder / "good.wav").write_bytes(wav(data=PCM))
-    with Pool(folder, folder, settings, num_workers=1) as pool:
+    with Pool(inputs_of(folder), folder, settings, num_workers=1) as pool:
         for name in ("good.wav", *LIES):  # the first starts the decoder
             path = folder / name
             status = path.stat()

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from ingest.cli import main
-from ingest.plan import read_plan
+from ingest.plan import read_plans
 from shards.index import Index
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,7 +132,8 @@ def test_no_control_character_reaches_the_terminal(packed):
 
 def test_names_are_exact_in_the_plan_and_harmless_in_the_index(packed):
     _, out = packed
-    raw = {source.raw for source in read_plan(out).sources}
+    (plan,) = read_plans(out)
+    raw = {source.raw for source in plan.sources}
     assert {b"names/" + name for name in NAMES} <= raw
     index = Index.open(out)
     sources = index.column("source")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ingest.inputs import inputs_of
 from ingest.pool import Decoded, Pool
 from ingest.scan import Source
 from ingest.settings import Settings
@@ -88,7 +89,7 @@ def payload_of(outcome) -> bytes:
 def pool(tmp_path_factory):
     """Two decoders and the folder that they read from."""
     folder = tmp_path_factory.mktemp("mutants")
-    with Pool(folder, folder, SETTINGS, num_workers=2) as pool:
+    with Pool(inputs_of(folder), folder, SETTINGS, num_workers=2) as pool:
         yield folder, pool
 
 

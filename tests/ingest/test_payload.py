@@ -2,11 +2,11 @@
 
 import io
 import struct
+import sys
 import tempfile
 
 import numpy as np
 import pytest
-import soundfile
 
 import ingest.payload as payload
 from ingest.inputs import inputs_of
@@ -110,23 +110,42 @@ def test_a_payload_of_more_than_32_bits_can_address_is_refused(monkeypatch):
         encode(np.random.default_rng(0).integers(-9_000, 9_000, 20_000).astype(np.int16))
 
 
-def test_the_table_of_six_hours_comes_through_the_pool(tmp_path):
-    seconds = 6 * 3_600
-    form = {"samplerate": 1_000, "channels": 1, "format": "FLAC", "subtype": "PCM_16"}
-    (tmp_path / "in").mkdir()
-    with soundfile.SoundFile(tmp_path / "in/long.flac", "w", **form) as file:
-        for _ in range(seconds // 600):
-            file.write(np.zeros(600 * 1_000, np.int16))
-    settings = Settings(sample_rate=1_000)
-    with Pool(inputs_of(tmp_path / "in"), tmp_path, settings, num_workers=1) as pool:
-        (track,) = pool.decode(scan(tmp_path / "in").sources)
+LONG_WORKER = """
+import dataclasses
+import ingest.worker as worker
+
+real = worker.pack
+
+def pack(source, sink, **rest):
+    seek = [second * 190_001 for second in range(6 * 3_600)]
+    return dataclasses.replace(real(source, sink, **rest), seek=seek)
+
+worker.pack = pack
+worker.main()
+"""
+
+
+def test_the_table_of_six_hours_comes_through_the_pool(tmp_path, make_chord):
+    make_chord(tmp_path / "in/a.wav", 0)
+    (tmp_path / "long_worker.py").write_text(LONG_WORKER)
+    command = (sys.executable, "-P", str(tmp_path / "long_worker.py"))
+    inputs, sources = inputs_of(tmp_path / "in"), scan(tmp_path / "in").sources
+    with Pool(inputs, tmp_path, Settings(), num_workers=1, command=command) as pool:
+        (track,) = pool.decode(sources)
     assert isinstance(track, Decoded)
+    track.payload.close()
     assert track.seek.dtype == np.uint32
-    assert len(track.seek) == seconds == track.seconds
-    assert track.fingerprint == b""
+    np.testing.assert_array_equal(track.seek, np.arange(6 * 3_600) * 190_001)
+
+
+def test_the_pool_hands_over_the_table_of_its_payload(tmp_path, make_chord):
+    make_chord(tmp_path / "in/a.wav", 0, seconds=3.5)
+    with Pool(inputs_of(tmp_path / "in"), tmp_path, Settings(), num_workers=1) as pool:
+        (track,) = pool.decode(scan(tmp_path / "in").sources)
     with track.payload as packed:
         packed.seek(0)
         data = packed.read()
-    for second in (0, 1, 9_999, seconds - 1):
-        begins = frame_number(data, int(track.seek[second])) * 1_152
-        assert 0 <= second * 1_000 - begins < 1_152
+    assert len(track.seek) == 4
+    for second, offset in enumerate(track.seek):
+        begins = frame_number(data, int(offset)) * 1_152
+        assert 0 <= second * 16_000 - begins < 1_152

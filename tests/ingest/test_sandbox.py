@@ -187,6 +187,7 @@ def test_decoding_needs_nothing_that_the_sandbox_takes(tmp_path, make_chord, dec
         packed, _ = decode_file(folder / outcome.source.raw.decode())
         assert outcome.facts == packed.facts
         np.testing.assert_array_equal(outcome.seek, packed.seek)
+        assert outcome.fingerprint == bytes.fromhex(packed.fingerprint)
         outcome.payload.close()
     assert len(outcomes) == 6
     assert len(logged()) == 1

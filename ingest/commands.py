@@ -1,0 +1,273 @@
+"""The words of the `ingest` command, one function each; what they need is loaded when they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+Folder = Annotated[str, tyro.conf.arg(metavar="FOLDER")]
+Column = Annotated[str, tyro.conf.arg(metavar="COLUMN")]
+
+
+def build_shards(
+    audio_dir: Positional[Folder],
+    /,
+    out: Folder,
+    sample_rate: int = 16_000,
+    codec: Literal["flac", "wav"] = "flac",
+    shard_mib: float = 256.0,
+    num_workers: int = 0,
+    ray_address: str = "",
+    min_seconds: float = 0.1,
+    max_seconds: float = 21_600.0,
+    licence: str = "",
+    limit: int = 0,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Pack all audio below a folder into shards: wav, flac, ogg, mp3, aiff, found by content.
+
+    Stopped at any moment and run again, it goes on where it was and ends with the same bytes.
+
+    Args:
+        audio_dir: Folder with raw tracks, or its URI in an object store (s3://bucket/music); links
+            are reported and not followed.
+        out: Folder of the archive, or its URI.
+        sample_rate: Of the archive, in Hz.
+        codec: Of the payload: flac, or wav for the fastest reading; of wav only `ingest verify`
+            notices a flipped bit, of flac every reader does.
+        shard_mib: Size of a shard, about.
+        num_workers: Decoder processes; 0 takes one a core, or one a shard on a cluster.
+        ray_address: Pack on this Ray cluster, a task a shard; "local" starts one here.
+        min_seconds: Shorter tracks are rejected.
+        max_seconds: Longer tracks are rejected.
+        licence: Of the audio, written into every track's facts.
+        limit: Pack only so many tracks, a fair sample; 0 packs all.
+        dry_run: Say what would be packed and write nothing.
+        json: Print the summary as JSON.
+    """
+    from ingest import summary
+    from ingest.build import build_shards as build
+    from ingest.build import scan_place
+    from ingest.settings import Settings
+    from shards.place import place
+
+    settings = Settings(sample_rate, codec, shard_mib, min_seconds, max_seconds, licence, limit)
+    if dry_run:
+        found = scan_place(place(audio_dir), without=place(out), known={})
+        print(summary.of_scan(audio_dir, found, settings, as_json=json))
+        return 0
+    built = build(
+        audio_dir,
+        out,
+        settings=settings,
+        num_workers=num_workers or None,
+        ray_address=ray_address,
+    )
+    print(summary.of_build(built, as_json=json))
+    return 3 if built.rejected else 0
+
+
+def labels(
+    shards: Positional[Path],
+    file: Positional[Path],
+    /,
+    name: str = "",
+    column: Column = "",
+    all: bool = False,
+    kind: Literal["class", "number", "tags", "auto"] = "auto",
+    split_by: Literal["artist", "album", "folder", "track", "auto"] = "auto",
+    split_column: Column = "",
+    group_column: Column = "",
+    separator: str = ";",
+    seed: int = 0,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Join a table to an archive: one label set, or with --all one for each usable column.
+
+    A column of numbers with more than 20 different values, or named bpm, tempo, pitch and the like,
+    is a number; one with the separator in a cell holds tags; anything else is a class. Train, valid
+    and test are about 60, 20 and 20 % of every class and share no artist, else no album, else no
+    folder; duplicates and versions of one piece always stay together.
+
+    Args:
+        shards: Folder made by `ingest build-shards`.
+        file: CSV or Parquet with a column that holds paths, file names or keys of tracks.
+        name: Of the label set; the column's name unless given.
+        column: That holds the labels; needed where more than one could.
+        all: Make a label set of every usable column and say of each other why it is none.
+        kind: Of the labels; unless given, read off the values.
+        split_by: What train, valid and test never share; unless given, the coarsest that works.
+        split_column: That holds the split itself: train, valid or validation, test.
+        group_column: Tracks with the same value here stay together; unless given, a column named
+            cover_group, version_group or group is used.
+        separator: Between the tags of a cell.
+        seed: Of the split.
+        dry_run: Say what would come out and write nothing.
+        json: Print a line of JSON for each label set.
+    """
+    from json import dumps
+
+    from ingest.labels.add import Options, tell_labels
+
+    options = Options(
+        name=name,
+        column=column,
+        all_columns=all,
+        kind="" if kind == "auto" else kind,
+        split_by="" if split_by == "auto" else split_by,
+        split_column=split_column,
+        group_column=group_column,
+        separator=separator,
+        seed=seed,
+        dry_run=dry_run,
+    )
+    for told in tell_labels(shards, file, options):
+        print(dumps(told.facts) if json else told.line)
+    return 0
+
+
+def index(
+    tars: Positional[tuple[Path, ...]],
+    /,
+    out: Path,
+    sample_rate: int = 0,
+    num_workers: int = 0,
+    min_seconds: float = 0.1,
+    max_seconds: float = 21_600.0,
+    licence: str = "",
+    json: bool = False,
+) -> int:
+    """Make existing WebDataset tars an archive without repacking: FLAC and WAV of one sample rate.
+
+    Every such member is decoded once to measure it; labels, training and evaluation then read it
+    where it lies. Other audio is listed with what to do. Run again after tars were added or
+    changed, it measures those.
+
+    Args:
+        tars: WebDataset tars; they are only read.
+        out: Folder of the index; the tars may lie in it or anywhere.
+        sample_rate: Tracks of another rate are not indexed; 0 takes the rate that most have.
+        num_workers: Decoder processes; 0 takes one a core.
+        min_seconds: Shorter tracks are rejected.
+        max_seconds: Longer tracks are rejected.
+        licence: Of the audio, written into every track's facts.
+        json: Print the summary as JSON.
+    """
+    from ingest import summary
+    from ingest.foreign import index_tars
+    from ingest.settings import Settings
+
+    settings = Settings(min_seconds=min_seconds, max_seconds=max_seconds, licence=licence)
+    workers = num_workers or None
+    built = index_tars(tars, out, sample_rate=sample_rate, settings=settings, num_workers=workers)
+    print(summary.of_build(built, as_json=json))
+    return 3 if built.rejected else 0
+
+
+def verify(
+    shards: Positional[Path],
+    /,
+    level: Literal["size", "sha256", "decode"] = "sha256",
+    subset: Annotated[str, tyro.conf.arg(metavar="I/N")] = "1/1",
+    num_workers: int = 0,
+    json: bool = False,
+) -> int:
+    """Say which files of an archive are missing or damaged, what that means, and what to type.
+
+    Args:
+        shards: Folder made by `ingest build-shards`.
+        level: size compares sizes; sha256 reads every byte, which finds any change; decode also
+            decodes every track.
+        subset: Read only a part of the shards: 3/10 the third of ten parts.
+        num_workers: Files read at once; 0 takes one a core.
+        json: Print the report as JSON.
+    """
+    from ingest import summary
+    from ingest.verify import part_of, verify_archive
+
+    part = part_of(subset)
+    report = verify_archive(shards, level=level, subset=part, num_workers=num_workers or None)
+    print(summary.of_verify(shards, report, level, as_json=json))
+    return 3 if report.faults else 0
+
+
+def repair(
+    shards: Positional[Path],
+    audio_dir: Positional[Path],
+    /,
+    labels: tuple[Path, ...] = (),
+    drop_lost: bool = False,
+    limit: int = 0,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Bring back what is missing or damaged with the bytes it had; what is whole stays untouched.
+
+    Tracks that are whole in a damaged shard are taken from it, the others from their files. A shard
+    with tracks that nothing can restore stays as it is. Stopped at any moment, run it again.
+
+    Args:
+        shards: Folder made by `ingest build-shards`.
+        audio_dir: Folder that was packed.
+        labels: Tables that damaged label sets were made of.
+        drop_lost: Take tracks that cannot be restored out of the archive, so that it opens again.
+        limit: Repair so many shards and leave the rest; 0 repairs all.
+        dry_run: Say what would be restored and write nothing.
+        json: Print the summary as JSON.
+    """
+    from ingest import summary
+    from ingest.repair import Options, repair_archive
+
+    options = Options(labels, drop_lost, limit, dry_run)
+    repaired = repair_archive(shards, audio_dir, options)
+    print(summary.of_repair(shards, repaired, dry_run=dry_run, as_json=json))
+    return 3 if repaired.left else 0
+
+
+def info(shards: Positional[Path], /, json: bool = False) -> int:
+    """What an archive holds: hours, lengths, levels, copies, licences, labels, rejected files.
+
+    Args:
+        shards: Folder made by `ingest build-shards`.
+        json: Print it as JSON.
+    """
+    from ingest.info import of_archive
+
+    print(of_archive(shards, as_json=json))
+    return 0
+
+
+def check(shards: Positional[Path], /, against: Path | None = None, json: bool = False) -> int:
+    """Tracks of an archive that stand in another one: leakage between training and evaluation data.
+
+    Exact copies have the same samples, near ones the same fingerprint: second encodes, other gains
+    or starts. Exit code 3 if there are any. Without --against, repetitions within the archive.
+
+    Args:
+        shards: Folder made by `ingest build-shards`.
+        against: Folder of the other archive, at any sample rate.
+        json: Print counts and all copies as JSON.
+    """
+    from ingest.check import check as find
+    from ingest.check import report
+
+    found = find(shards, against)
+    print(report(found, as_json=json))
+    return 3 if found.copies else 0
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "build-shards": build_shards,
+    "index": index,
+    "labels": labels,
+    "verify": verify,
+    "repair": repair,
+    "info": info,
+    "check": check,
+}
