@@ -69,7 +69,9 @@ def fault_of(out: Path, name: str, why: str, ledger: Ledger) -> Fault:
     entry = ledger.entries.get(name)
     folder, where = name.split("/")[0], shlex.quote(shown(out))
     remedy = f"run `ingest repair {where} AUDIO_DIR`"
-    if folder == LABELS:
+    if ledger.foreign and folder != LABELS:
+        remedy = "get the tar again or run `ingest index` again"
+    elif folder == LABELS:
         remedy += _labels_remedy(out, Path(name).stem)
     elif entry is None and name not in ledger.broken:
         remedy = "move it out of the archive"
@@ -90,7 +92,7 @@ def _means(name: str, why: str, tracks: int) -> str:
     folder, stem = name.split("/")[0], Path(name).stem
     if name == MANIFEST or re.fullmatch(rf"{Path(TABLES['index']).stem}(-\d+)?", stem):
         return "the archive does not open"
-    if folder == DATA:
+    if folder == DATA or Path(name).suffix == ".tar":
         if why == MISSING or " bytes, want" in why:
             return f"the archive does not open, {tracks} tracks are at risk"
         if WHOLE in why:

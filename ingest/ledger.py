@@ -45,8 +45,15 @@ class Ledger:
     @property
     def shards(self) -> dict[int, str]:
         """Number → name of every tar."""
+        if self.manifest is not None:
+            return {n: shard["name"] for n, shard in enumerate(self.manifest["shards"])}
         names = [name for name in self.entries if name.startswith(f"{DATA}/")]
         return {number_of(name): name for name in names}
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the tars are of others, wherever they lie."""
+        return self.manifest is not None and bool(self.manifest.get("foreign"))
 
 
 def number_of(name: str) -> int:
@@ -82,7 +89,7 @@ def _from_manifest(out: Place, manifest: dict[str, Any], ledger: Ledger) -> None
     for name, file in manifest["files"].items():
         own = tracks.get(number_of(name), manifest["tracks"])
         ledger.entries[name] = Entry(file["bytes"], file["sha256"], own)
-    for name in ledger.entries:
+    for name in manifest["files"] if ledger.foreign else ledger.entries:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"{shown(out / MANIFEST)} names a file outside: {shown(name)}.")
 

@@ -83,7 +83,8 @@ def repair_archive(
 ) -> Repaired:
     """Repair what `verify_archive` finds, from the archive itself and from its sources."""
     out, audio_dir = Path(shards), Path(audio_dir)
-    read_ledger(out)  # or say that this is no archive
+    if read_ledger(out).foreign:
+        raise InputError(f"{shown(out)} was not packed here: run `ingest index` again.")
     if not audio_dir.is_dir():
         raise InputError(f"{shown(audio_dir)} is not a folder. Want the one that was packed.")
     with locked(out):

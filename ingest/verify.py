@@ -52,17 +52,16 @@ def verify_archive(
         got = f"{level} and {subset[0]}/{subset[1]}"
         raise InputError(f"Want a level of {LEVELS} and a part from 1/n to n/n, got {got}.")
     ledger = read_ledger(out)
+    if ledger.foreign and level == "decode":
+        raise InputError("Tars that were not packed here are verified at level size or sha256.")
     wrong = dict(ledger.broken)
     sized = {name for name, entry in ledger.entries.items() if entry.bytes is not None}
-    to_read = [
-        name
-        for name in ledger.entries
-        if name not in sized or (level != "size" and _in_part(name, subset))
-    ]
+    passed_over = sized if level == "size" else _other_parts(ledger, subset)
+    to_read = [name for name in ledger.entries if name not in passed_over]
     decoded: set[int] = set()
     with ThreadPoolExecutor(num_workers or cores(), "verify") as threads:
         wrong |= _look(out, ledger, to_read, threads)
-        if level != "size":
+        if level != "size" and not ledger.foreign:
             decoded = _to_decode(out, ledger, wrong, to_read, everything=level == "decode")
             _decode(out, ledger, decoded, wrong, threads)
     if level == "decode":
@@ -87,10 +86,10 @@ def part_of(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _in_part(name: str, subset: tuple[int, int]) -> bool:
-    """Whether a file belongs to what is read: every table does, and the shards of the part."""
+def _other_parts(ledger: Ledger, subset: tuple[int, int]) -> set[str]:
+    """Shards that are not in the part that is read; every other file is in all parts."""
     part, parts = subset
-    return not name.startswith(f"{DATA}/") or number_of(name) % parts == part - 1
+    return {name for number, name in ledger.shards.items() if number % parts != part - 1}
 
 
 def _look(

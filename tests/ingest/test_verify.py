@@ -207,6 +207,22 @@ def test_every_shard_is_in_one_part_of_the_subset(own):
     assert sorted(found) == [f"data/shard-{number:06d}.tar" for number in numbers]
 
 
+def test_tars_of_others_are_verified_where_they_lie_and_not_repaired(built, tmp_path, capsys):
+    shutil.copytree(built.out / "data", tmp_path / "tars")
+    tars = [str(path) for path in sorted((tmp_path / "tars").glob("*.tar"))]
+    out = str(tmp_path / "out")
+    assert main(["index", *tars, "--out", out]) == 0
+    assert main(["verify", out]) == 0
+    flip(tmp_path / "tars/shard-000001.tar", 700)
+    capsys.readouterr()
+    assert main(["verify", out, "--json"]) == 3
+    (fault,) = json.loads(capsys.readouterr().out)["damaged"]
+    assert fault["file"].endswith("tars/shard-000001.tar")
+    assert "get the tar again" in fault["remedy"]
+    assert main(["repair", out, str(tmp_path)]) == 2
+    assert "was not packed here" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["0/10", "11/10", "1", "a/b", "1/0", "-1/2", "１/２"])
 def test_a_part_that_is_none_is_refused(text, built):
     with pytest.raises(InputError, match="part"):
