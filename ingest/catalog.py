@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.near import near_duplicates
 from ingest.plan import Plan, plan_paths
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from ingest.sniff import is_installed
@@ -226,8 +227,6 @@ def _first_similar(
     seniority: pa.Array, keys: list[str], samples: list[str], prints: pa.ChunkedArray
 ) -> list[str]:
     """Key of the oldest track that sounds like each."""
-    from ingest.near import near_duplicates  # scipy's graphs take a while to load
-
     rows = seniority.to_numpy()
     cluster = near_duplicates(prints.take(seniority), pcm_sha256=[samples[row] for row in rows])
     similar = [""] * len(keys)

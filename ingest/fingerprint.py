@@ -10,9 +10,6 @@ its time, since landmarks of the same recording also agree on one offset.
 Only what lies below 2 kHz counts, at 4 kHz: less to compute, and codecs spare it. Decisions compare
 integers, levels in steps of 0.19 dB. What remains of floating point is soxr and the FFT: another
 build of either may put a level one step off and change a few landmarks, not the match.
-
-Layout, little-endian: version uint16, count uint16, hashes uint32 [count] ascending, times
-uint16 [count] in frames of 32 ms modulo 65536.
 """
 
 from __future__ import annotations
@@ -23,13 +20,8 @@ import numpy as np
 import scipy.fft
 import soxr
 
+from ingest.sketch import SIZE, encode
 from shards.draw import mix
-
-VERSION = 1
-"""Raised when equal audio gets another fingerprint; only equal versions can be compared."""
-
-SIZE = 160
-"""Landmarks kept of a track."""
 
 RATE_HZ = 4_000
 WINDOW = 512  # 128 ms, 7.8 Hz a bin
@@ -184,10 +176,3 @@ def _smallest(found: np.ndarray) -> np.ndarray:
     """The landmarks with the smallest different hashes, each where it first occurs."""
     found = np.sort(found)
     return found[np.diff(found >> FRAME_BITS, prepend=-1) > 0][:SIZE]
-
-
-def encode(hashes: np.ndarray, frames: np.ndarray) -> bytes:
-    """A sketch in the layout of this file."""
-    head = np.array([VERSION, len(hashes)], "<u2")
-    times = (frames & 0xFFFF).astype("<u2")
-    return head.tobytes() + hashes.astype("<u4").tobytes() + times.tobytes()

@@ -15,10 +15,9 @@ from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from ingest.fingerprint import SIZE, VERSION
+from ingest.forest import Forest
+from ingest.sketch import SIZE, VERSION
 from shards.errors import InputError
 
 MIN_SHARED = 12
@@ -92,10 +91,10 @@ def near_duplicates(fingerprints: Fingerprints, *, pcm_sha256: Sequence[str] = (
         )
         equal = np.stack([np.arange(len(sketches)), first[inverse]], axis=1)
         pairs = np.concatenate([pairs, equal])
-    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (len(sketches),) * 2)
-    _, cluster = connected_components(graph, directed=False)
-    _, first = np.unique(cluster, return_index=True)
-    return np.asarray(first[cluster], np.int64)
+    forest = Forest(len(sketches))
+    for a, b in pairs[pairs[:, 0] != pairs[:, 1]].tolist():
+        forest.unite(a, b)
+    return np.array([forest.root(track) for track in range(len(sketches))], np.int64)
 
 
 def matches(tracks: Fingerprints, others: Fingerprints) -> tuple[np.ndarray, np.ndarray]:

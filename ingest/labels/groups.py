@@ -6,6 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from ingest.forest import Forest
 from ingest.labels.table import Joined
 from shards.index import Index
 
@@ -118,23 +119,3 @@ def normal(name: str) -> str:
     """A name regardless of case and spaces, "" for one that stands for nobody."""
     text = " ".join(unicodedata.normalize("NFKC", str(name)).casefold().split())
     return "" if text in NOBODY else text
-
-
-class Forest:
-    """Disjoint sets of 0 … n-1, each named by its smallest member."""
-
-    def __init__(self, size: int) -> None:
-        self._parent = list(range(size))
-
-    def root(self, member: int) -> int:
-        """Smallest member of the set."""
-        parent = self._parent
-        while parent[member] != member:
-            parent[member] = parent[parent[member]]
-            member = parent[member]
-        return member
-
-    def unite(self, a: int, b: int) -> None:
-        """Make two sets one."""
-        low, high = sorted((self.root(a), self.root(b)))
-        self._parent[high] = low

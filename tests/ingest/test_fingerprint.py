@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soxr
 
-from ingest import fingerprint
+from ingest import fingerprint, sketch
 from ingest.fingerprint import AHEAD, BANDS, BINS, SIZE, Fingerprint
 from ingest.near import Sketches, compare
 from tests.ingest.music import RATE_HZ, mixed, note, piece
@@ -51,7 +51,7 @@ def test_the_callers_blocks_do_not_matter(track, sample_rate):
 def test_the_bytes_are_what_the_layout_says(track):
     data = of(track)
     version, count = np.frombuffer(data[:4], "<u2")
-    assert (version, count) == (fingerprint.VERSION, SIZE)
+    assert (version, count) == (sketch.VERSION, SIZE)
     assert len(data) == 4 + 6 * count <= 1024
     hashes = np.frombuffer(data, "<u4", count, 4).astype(np.int64)
     assert (np.diff(hashes) > 0).all()
@@ -61,7 +61,7 @@ def test_the_bytes_are_what_the_layout_says(track):
 
 @pytest.mark.parametrize("samples", [0, 1, 500, RATE_HZ])
 def test_silence_has_no_landmarks(samples):
-    assert of(np.zeros(samples, np.int16)) == np.array([fingerprint.VERSION, 0], "<u2").tobytes()
+    assert of(np.zeros(samples, np.int16)) == np.array([sketch.VERSION, 0], "<u2").tobytes()
 
 
 def test_noise_of_one_bit_has_no_landmarks():
@@ -79,7 +79,7 @@ def test_archives_of_other_rates_have_the_same_fingerprints():
 def test_archives_of_earlier_versions_stay_comparable():
     """If this fails by intent, raise VERSION and write the golden file anew."""
     golden = json.loads(GOLDEN.read_text())
-    assert golden["version"] == fingerprint.VERSION
+    assert golden["version"] == sketch.VERSION
     assert share(of(piece(7, 4.0)), base64.b64decode(golden["piece_7"])) > 0.9
 
 

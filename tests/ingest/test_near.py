@@ -9,8 +9,9 @@ import soundfile
 import soxr
 
 from ingest import near
-from ingest.fingerprint import SIZE, Fingerprint, encode
+from ingest.fingerprint import Fingerprint
 from ingest.near import Sketches, candidates, compare, matches, near_duplicates
+from ingest.sketch import SIZE, encode
 from shards.errors import InputError
 from tests.ingest.music import RATE_HZ, drum, mixed, note, piece, recoded, to_int16
 

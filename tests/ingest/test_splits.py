@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from ingest.labels.groups import Forest, Level, normal
+from ingest.forest import Forest
+from ingest.labels.groups import Level, normal
 from ingest.labels.kinds import NoLabels
 from ingest.labels.split import SHARES, Strata, balance, choose_split, given_split
 from shards.labels import SPLITS
