@@ -36,7 +36,7 @@ def test_a_quick_run_measures_ingest_and_the_bare_loop_on_the_same_tracks(
         assert abs(tracks_per_s - 4 / seconds) < 0.06 + 0.03 * tracks_per_s  # as printed
         assert times_real_time > 1
     assert rows["bare loop"][8] == "1.00×"
-    assert float(rows["ingest"][7]) == pytest.approx(float(rows["bare loop"][7]), rel=0.1)
+    assert abs(float(rows["ingest"][7]) - float(rows["bare loop"][7])) < 0.25  # MiB, as printed
     assert not list(tmp_path.iterdir())
 
 
