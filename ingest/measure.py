@@ -21,7 +21,7 @@ class Measure:
         self._squares = 0
         self._unit = max(1, sample_rate // 10)  # 100 ms
         self._units = self._silent_units = 0
-        self._rest = np.zeros(0, np.int64)  # squares of the unit that has begun
+        self._rest = np.zeros(0, np.int32)  # squares of the unit that has begun
 
     def add(self, samples: np.ndarray) -> None:
         """Count the next samples, int16 [n]."""
@@ -29,32 +29,30 @@ class Measure:
             return
         self.frames += len(samples)
         self._sha256.update(samples.astype("<i2").tobytes())
-        wide = samples.astype(np.int64)
-        self._peak = max(self._peak, int(np.abs(wide).max()))
-        squares = wide * wide
-        self._squares += int(squares.sum())
-        self._count_units(squares)
-
-    def _count_units(self, squares: np.ndarray) -> None:
-        squares = np.concatenate([self._rest, squares])
+        self._peak = max(self._peak, int(samples.max()), -int(samples.min()))
+        wide = samples.astype(np.int32)  # the square of an int16 fits
+        wide *= wide
+        squares = np.concatenate([self._rest, wide])
         whole = len(squares) // self._unit * self._unit
-        if whole:
-            sums = squares[:whole].reshape(-1, self._unit).sum(axis=1)
-            self._units += len(sums)
-            self._silent_units += int((sums < self._unit * _power(SILENT_DB)).sum())
+        sums = squares[:whole].reshape(-1, self._unit).sum(axis=1, dtype=np.int64)
+        self._squares += int(sums.sum())
+        self._units += len(sums)
+        self._silent_units += int((sums < self._unit * _power(SILENT_DB)).sum())
         self._rest = squares[whole:]
 
     def facts(self) -> dict[str, float | int | str]:
         """What the index keeps; a rest of less than 100 ms counts as a block of its own."""
-        units, silent = self._units, self._silent_units
+        units, silent, squares = self._units, self._silent_units, self._squares
         if len(self._rest):
+            rest = int(self._rest.sum(dtype=np.int64))
+            squares += rest
             units += 1
-            silent += int(self._rest.sum() < len(self._rest) * _power(SILENT_DB))
+            silent += int(rest < len(self._rest) * _power(SILENT_DB))
         return {
             "frames": self.frames,
             "pcm_sha256": self._sha256.hexdigest(),
             "peak_db": _db(float(self._peak) ** 2),
-            "rms_db": _db(self._squares / max(1, self.frames)),
+            "rms_db": _db(squares / max(1, self.frames)),
             "silence_ratio": silent / max(1, units),
         }
 

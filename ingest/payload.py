@@ -20,6 +20,8 @@ FORMS: dict[str, dict[str, Any]] = {
 MAX_BYTES = (1 << 32) - 1
 """Of a payload: RIFF and the seek tables count in 32 bits."""
 
+BUFFER_BYTES = 1 << 20
+
 _FRAME_SYNC = b"\xff\xf8"
 """Of a FLAC frame in a stream whose blocks all have one size (RFC 9639, 9.1)."""
 
@@ -41,6 +43,7 @@ class Sink:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._at = self._end = 0
+        self._pending = bytearray()  # a frame is a KiB: a system call each would cost more
         self._frames = array("Q")
         self.error: OSError | TooLarge | None = None
 
@@ -48,10 +51,13 @@ class Sink:
         """Bytes taken: always all, for soundfile would stop at less without saying why."""
         if self.error is None:
             self._note(data)
-            try:
-                self._put(data)
-            except (OSError, TooLarge) as error:
-                self.error = error
+            self._pending += data
+            self._at += len(data)
+            self._end = max(self._end, self._at)
+            if self._end > MAX_BYTES:
+                self.error = TooLarge()
+            elif len(self._pending) >= BUFFER_BYTES:
+                self.flush()
         return len(data)
 
     def _note(self, data: bytes) -> None:
@@ -59,21 +65,25 @@ class Sink:
         if self._at == self._end and data[:2] == _FRAME_SYNC:
             self._frames.append(self._at)
 
-    def _put(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
-        self._at += len(data)
-        self._end = max(self._end, self._at)
-        if self._end > MAX_BYTES:
-            raise TooLarge
+    def flush(self) -> None:
+        """Write what has been taken."""
+        try:
+            while self._pending:
+                del self._pending[: os.write(self._fd, self._pending)]
+        except OSError as error:
+            self.error = error
+            self._pending.clear()
 
     def read(self, size: int) -> bytes:
         """For libsndfile, which asks for it."""
-        return os.read(self._fd, size)
+        self.flush()
+        data = os.read(self._fd, size)
+        self._at += len(data)
+        return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """New position."""
+        self.flush()
         self._at = os.lseek(self._fd, offset, whence)
         return self._at
 
@@ -102,5 +112,6 @@ def write(blocks: Iterable[np.ndarray], sink: Sink, *, codec: str, sample_rate: 
             payload.write(samples)
             if sink.error:
                 break
+    sink.flush()
     if sink.error:
         raise sink.error

@@ -13,5 +13,8 @@ def mix(block: np.ndarray) -> np.ndarray:
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
     """Samples in [-1, 1] as int16, rounded half up and clipped."""
-    scaled = np.floor(samples.astype(np.float64) * 32_768 + 0.5)
-    return np.clip(scaled, -32_768, 32_767).astype(np.int16)
+    scaled = np.multiply(samples, 32_768, dtype=np.float64)  # in float32 the half could round up
+    scaled += 0.5
+    np.floor(scaled, out=scaled)
+    np.clip(scaled, -32_768, 32_767, out=scaled)
+    return np.asarray(scaled.astype(np.int16))
