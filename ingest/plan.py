@@ -26,7 +26,7 @@ from shards.sealed import read_sealed, write_vouched
 PLAN, PLAN_INFO = "plan.parquet", "plan.json"
 MIB = 1 << 20
 
-SHARD_TRACKS = 4_096
+SHARD_TRACKS = 1_024
 """A shard of tiny tracks ends here, so that what is held of one shard stays small."""
 
 PLAN_SCHEMA = pa.schema(

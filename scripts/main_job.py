@@ -100,8 +100,15 @@ def label(shards: Path, audio: Path, file: Path | None) -> bool:
         step("label", [*command, file, "--all"])
     elif not label_files(shards):
         for tag in ("genre", "artist", "album"):  # what the files themselves say
-            step("label", [*command, shards / "index.parquet", "--column", tag], also_fine=(2,))
+            step("label", [*command, index_of(shards), "--column", tag], also_fine=(2,))
     return bool(label_files(shards))
+
+
+def index_of(shards: Path) -> Path:
+    """The archive's latest index, which is a table with the tags of all files."""
+    from shards.index import read_manifest
+
+    return shards / read_manifest(shards)["generations"][-1]["index"]
 
 
 def label_files(shards: Path) -> list[Path]:
