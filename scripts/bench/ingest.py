@@ -47,7 +47,7 @@ class Packer:
     lacks: str = ""
 
 
-INGEST = Packer(("ingest", "build-shards"), lacks="nothing")
+INGEST = Packer(("ingest", "build-shards"))
 BARE = Packer(("scripts.bench.packers.bare",), lacks="everything but the audio")
 PEERS = {
     "webdataset": Packer(
@@ -120,8 +120,12 @@ def compare(work: Path, options: argparse.Namespace) -> None:
             if not options.quick:
                 starts[name].append(run(packers[name], work / "one", work, env, options))
             runs[name].append(run(packers[name], work / "tracks", work, env, options))
+            took = runs[name][-1].measured
+            told = f"round {number + 1}, {name}: {took.seconds:.2f} s, {took.cpu_s:.2f} CPU s"
+            print(told, file=sys.stderr, flush=True)
     print("\n".join(table(runs, starts, count=count, hours=hours)))
-    print("\n" + "\n".join(f"{name} lacks {packer.lacks}" for name, packer in packers.items()))
+    lacks = [f"{name} lacks {packer.lacks}" for name, packer in packers.items() if packer.lacks]
+    print("\n" + "\n".join(lacks))
 
 
 @dataclass(frozen=True)
