@@ -47,7 +47,7 @@ class Packer:
     lacks: str = ""
 
 
-INGEST = Packer(("ingest", "build-shards"), lacks="nothing")
+INGEST = Packer(("ingest", "build-shards"))
 BARE = Packer(("scripts.bench.packers.bare",), lacks="everything but the audio")
 PEERS = {
     "webdataset": Packer(
@@ -127,8 +127,13 @@ def compare(work: Path, options: argparse.Namespace) -> None:
                 print(f"left out: {name}, {str(failed).strip().splitlines()[-1][:300]}")
                 shutil.rmtree(work / "out", ignore_errors=True)
                 del packers[name], starts[name], runs[name]
+                continue
+            took = runs[name][-1].measured
+            told = f"round {number + 1}, {name}: {took.seconds:.2f} s, {took.cpu_s:.2f} CPU s"
+            print(told, file=sys.stderr, flush=True)
     print("\n".join(table(runs, starts, count=count, hours=hours)))
-    print("\n" + "\n".join(f"{name} lacks {packer.lacks}" for name, packer in packers.items()))
+    lacks = [f"{name} lacks {packer.lacks}" for name, packer in packers.items() if packer.lacks]
+    print("\n" + "\n".join(lacks))
 
 
 class Failed(Exception):
