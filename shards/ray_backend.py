@@ -165,6 +165,7 @@ def _start(num_cpus: int, store_bytes: int) -> Join:
 
 
 def _init(**settings: Any) -> None:
+    _check_address(settings["address"])
     import ray
 
     umask = os.umask(0o077)  # Ray's logs and socket folders would be open to everybody
@@ -174,6 +175,17 @@ def _init(**settings: Any) -> None:
         )
     finally:
         os.umask(umask)
+
+
+def _check_address(address: str) -> None:
+    """Refuse a host and port where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or "://" in address or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise InputError(f"No Ray cluster answers at {address}: {error}.") from error
 
 
 def _check_shared_memory(store_bytes: int) -> None:

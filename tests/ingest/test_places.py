@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -141,6 +142,14 @@ def test_the_command_takes_uris_and_says_in_a_line_what_is_wrong(music, bucket, 
 def test_an_unknown_kind_of_store_is_named():
     with pytest.raises(InputError, match="gopher://"):
         place("gopher://example.org/music")
+
+
+def test_a_cluster_that_is_not_there_is_named_at_once(music):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(InputError, match=f"No Ray cluster answers at {address}"):
+        build_shards(music, music.parent / "out", settings=SETTINGS, ray_address=address)
 
 
 @pytest.fixture(scope="module")
