@@ -7,16 +7,8 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ingest.scan import Rejected, Scan, Source, not_packed, shown_path, track_key
-from ingest.sniff import (
-    AUDIO_EXTENSIONS,
-    HEAD_BYTES,
-    MPEG_EXTENSIONS,
-    READABLE,
-    SEARCH_BYTES,
-    find_mpeg_frame,
-    sniff,
-)
+from ingest.scan import Scan, Source, rejected, sort_out
+from ingest.sniff import AUDIO_EXTENSIONS, kind_of
 from shards.errors import InputError
 from shards.files import shown
 from shards.place import Place, Remote
@@ -73,26 +65,17 @@ def _kind(folder: Remote, each: Object, known: Mapping[bytes, Source]) -> str | 
         return before.kind
     try:
         file = folder / each.raw.decode()
-        head = file.read_range(0, min(each.size, HEAD_BYTES))
-        kind = sniff(head, each.size)
-        if not kind and each.extension in MPEG_EXTENSIONS:
-            head = file.read_range(0, min(each.size, SEARCH_BYTES))
-            kind = "mp3" if find_mpeg_frame(head, each.size) >= 0 else ""
+        return kind_of(
+            lambda count: file.read_range(0, min(each.size, count)), each.size, each.extension
+        )
     except OSError as error:
         return error
-    return kind
 
 
 def _sort_out(each: Object, kind: str | OSError, found: Scan) -> None:
     """Put one object where it belongs."""
     if isinstance(kind, OSError):
-        key = track_key(each.raw)
-        found.rejected.append(
-            Rejected(shown_path(each.raw), "scan", "unreadable", shown(kind), key)
-        )
-    elif kind in READABLE:
-        found.sources.append(Source(each.raw, each.size, each.mtime_ns, kind))
-    elif each.extension in AUDIO_EXTENSIONS:
-        found.rejected.append(not_packed(each.raw, each.size, kind))
+        found.rejected.append(rejected(each.raw, "unreadable", shown(kind)))
     else:
-        found.others += 1
+        source = Source(each.raw, each.size, each.mtime_ns, kind)
+        sort_out(source, claims=each.extension in AUDIO_EXTENSIONS, found=found)

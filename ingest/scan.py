@@ -13,17 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingest.sniff import (
-    AUDIO_EXTENSIONS,
-    HEAD_BYTES,
-    INSTALL,
-    MPEG_EXTENSIONS,
-    READABLE,
-    SEARCH_BYTES,
-    find_mpeg_frame,
-    is_installed,
-    sniff,
-)
+from ingest.sniff import AUDIO_EXTENSIONS, INSTALL, READABLE, is_installed, kind_of
 from shards.errors import LACKING, InputError
 from shards.files import shown
 
@@ -134,29 +124,29 @@ def _look_at(
         if before and (before.size, before.mtime_ns) == (status.st_size, status.st_mtime_ns):
             found.sources.append(before)
             return
-        kind = _kind(entry.path, status.st_size, mpeg=extension in MPEG_EXTENSIONS)
+        kind = _kind(entry.path, status.st_size, extension)
     except OSError as error:
         if error.errno in LACKING:
             raise
         found.rejected.append(_unreadable(relative, error))
         return
-    if kind in READABLE or (kind and claims and is_installed()):
-        found.sources.append(Source(relative, status.st_size, status.st_mtime_ns, kind))
+    source = Source(relative, status.st_size, status.st_mtime_ns, kind)
+    sort_out(source, claims=claims, found=found)
+
+
+def sort_out(source: Source, *, claims: bool, found: Scan) -> None:
+    """Put a file whose kind is known where it belongs; `claims` says that its name is audio's."""
+    if source.kind in READABLE or (source.kind and claims and is_installed()):
+        found.sources.append(source)
     elif claims:
-        found.rejected.append(not_packed(relative, status.st_size, kind))
+        found.rejected.append(_not_packed(source))
     else:
         found.others += 1
 
 
-def _kind(path: bytes, size: int, *, mpeg: bool) -> str:
-    """Kind of audio in a file, "" if none."""
+def _kind(path: bytes, size: int, extension: str) -> str:
     with open(os.open(path, _READ_ONLY), "rb", buffering=0) as file:
-        head = file.read(HEAD_BYTES)
-        kind = sniff(head, size)
-        if not kind and mpeg:
-            head += file.read(SEARCH_BYTES - len(head))
-            kind = "mp3" if find_mpeg_frame(head, size) >= 0 else ""
-    return kind
+        return kind_of(lambda count: os.pread(file.fileno(), count, 0), size, extension)
 
 
 def _count_irregular(relative: bytes, entry: os.DirEntry[bytes], claims: bool, found: Scan) -> None:
@@ -166,24 +156,25 @@ def _count_irregular(relative: bytes, entry: os.DirEntry[bytes], claims: bool, f
         return
     what = "a symbolic link" if entry.is_symlink() else "no regular file"
     message = f"is {what} and was not followed; copy the file itself below the folder"
-    found.rejected.append(_rejected(relative, "not_a_file", message))
+    found.rejected.append(rejected(relative, "not_a_file", message))
 
 
-def not_packed(relative: bytes, size: int, kind: str) -> Rejected:
+def _not_packed(source: Source) -> Rejected:
     """Why a file that claims to be audio is left out."""
-    if size == 0:
+    if source.size == 0:
         code, message = "empty", "has no bytes"
-    elif kind:
-        code, message = "unsupported", f"holds {kind}, which {INSTALL} lets us read"
+    elif source.kind:
+        code, message = "unsupported", f"holds {source.kind}, which {INSTALL} lets us read"
     else:
         code, message = "not_audio", "is named like audio, but its content is not audio"
-    return _rejected(relative, code, message)
+    return rejected(source.raw, code, message)
 
 
 def _unreadable(relative: bytes, error: OSError) -> Rejected:
     """A file or folder that may not be opened."""
-    return _rejected(relative, "unreadable", error.strerror or str(error))
+    return rejected(relative, "unreadable", error.strerror or str(error))
 
 
-def _rejected(relative: bytes, code: str, message: str) -> Rejected:
+def rejected(relative: bytes, code: str, message: str) -> Rejected:
+    """A file that is not even tried."""
     return Rejected(shown_path(relative), "scan", code, message, track_key(relative))

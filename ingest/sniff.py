@@ -1,6 +1,7 @@
 """What a file is, judged by its first bytes; names only tell what it claims to be."""
 
 import struct
+from collections.abc import Callable
 from importlib.util import find_spec
 
 READABLE = frozenset({"wav", "flac", "ogg", "mp3", "aiff"})
@@ -81,6 +82,14 @@ def sniff(head: bytes, size: int) -> str:
     if _frames_start_at(head, 0, size):
         return "mp3"
     return "aac" if _adts_frames_start(head, size) else ""
+
+
+def kind_of(read: Callable[[int], bytes], size: int, extension: str) -> str:
+    """Kind of audio in a file, "" if none; `read` gives so many bytes from its begin."""
+    kind = sniff(read(HEAD_BYTES), size)
+    if not kind and extension in MPEG_EXTENSIONS:
+        kind = "mp3" if find_mpeg_frame(read(SEARCH_BYTES), size) >= 0 else ""
+    return kind
 
 
 def is_installed() -> bool:

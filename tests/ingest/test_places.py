@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ingest.bucket import scan_bucket
 from ingest.build import build_shards
+from ingest.scan import scan
 from ingest.settings import Settings
 from shards.errors import InputError
 from shards.index import Index
@@ -121,6 +123,21 @@ def test_music_in_a_store_is_packed_resumed_and_grows(music, local, bucket, stor
     assert build_shards(source, out, settings=SETTINGS, num_workers=1).new_tracks == 1
     del whole["manifest.json"], whole["README.md"]
     assert whole.items() <= tree(out).items()
+
+
+def test_a_store_and_a_folder_are_sorted_out_alike(music, bucket, store):
+    (music / "apple.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(200))
+    (music / "film.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(200))
+    (music / "empty.ogg").write_bytes(b"")
+    (music / "no-extension").write_bytes((music / "album 0/0.flac").read_bytes())
+    source = place(f"{bucket}/music?{store}")
+    upload(music, source)
+    here, there = scan(music), scan_bucket(source, without=source / "shards", known={})
+    assert {(s.raw, s.size, s.kind) for s in there.sources} == {
+        (s.raw, s.size, s.kind) for s in here.sources
+    }
+    assert there.rejected == here.rejected
+    assert there.others == here.others == 2
 
 
 def test_the_command_takes_uris_and_says_in_a_line_what_is_wrong(music, bucket, store):
