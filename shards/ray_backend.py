@@ -113,6 +113,7 @@ def run_tasks(
     A task that takes its process down is tried again `MAX_RETRIES` times; an error it raises is
     raised here.
     """
+    _check_address(address)  # before ray is imported, which settles how it authenticates
     import ray
     from ray.exceptions import RayError, RayTaskError
 
