@@ -114,15 +114,29 @@ def parquet_bytes(table: pa.Table) -> bytes:
 def read_parquet(path: Place, columns: list[str] | None = None) -> pa.Table:
     """A table whose page checksums were verified; pandas metadata is dropped."""
     try:
-        file = pa.BufferReader(path.read_bytes()) if isinstance(path, Remote) else path
-        # Not read_table: it loads pyarrow.dataset and with it pandas, half a second.
-        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-            table = parquet.read(columns=columns)
+        table = parse_parquet(path if isinstance(path, Path) else path.read_bytes(), columns)
     except FileNotFoundError:
         raise InputError(f"{shown(path)} does not exist.") from None
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{shown(path)} is damaged: {error}.") from error
     return table.replace_schema_metadata(None)
+
+
+def parse_parquet(source: Path | bytes, columns: list[str] | None = None) -> pa.Table:
+    """A table of a file or of its bytes, page checksums verified; errors are pyarrow's."""
+    # Arrow's threads may still hold what they read from when Python ends. Memory of Python's would
+    # take them into an interpreter that is gone, and the process down.
+    file = source if isinstance(source, Path) else pa.BufferReader(arrow_buffer(source))
+    # Not read_table: it loads pyarrow.dataset and with it pandas, half a second.
+    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        return parquet.read(columns=columns)
+
+
+def arrow_buffer(data: bytes) -> pa.Buffer:
+    """A copy in memory that is Arrow's own."""
+    sink = pa.BufferOutputStream()
+    sink.write(data)
+    return sink.getvalue()
 
 
 def shown(text: object) -> str:

@@ -20,6 +20,7 @@ from shards.files import (
     json_bytes,
     parquet_bytes,
     parse_json,
+    parse_parquet,
     publish,
     read_bytes,
     sha256_file,
@@ -95,7 +96,7 @@ def comes_again(path: Place) -> bool:
     """
     try:
         data = path.read_bytes()
-        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        table = parse_parquet(data)
     except (OSError, ValueError, pa.ArrowException):
         return False
     return parquet_bytes(table) == data
