@@ -17,9 +17,9 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
-import scipy.fft
 import soxr
 
+from ingest.fft import rfft
 from ingest.sketch import SIZE, encode
 from shards.draw import mix
 
@@ -89,7 +89,7 @@ class Fingerprint:
     def _transform(self, num_frames: int) -> None:
         """Levels of the next frames."""
         windows = np.lib.stride_tricks.sliding_window_view(self._signal, WINDOW)[::HOP]
-        spectrum = scipy.fft.rfft(windows[:num_frames] * HANN)
+        spectrum = rfft(windows[:num_frames] * HANN)
         power = spectrum.real**2 + spectrum.imag**2
         self._signal = self._signal[num_frames * HOP :]
         self._find_peaks(level(power))

@@ -34,7 +34,7 @@ TOLERANCE = 2  # frames of 32 ms between offsets that count as one
 MIN_COMMON = 6  # hashes that make a pair worth a check
 REACH = 8  # tracks of a hash that are tried from the first on, and again from the last back
 
-INDEX_TRACKS = 8_192  # looked up at once
+INDEX_TRACKS = 2_048  # looked up at once
 CHECK_PAIRS = 4_096  # checked at once
 
 Fingerprints: TypeAlias = Sequence[bytes] | pa.Array | pa.ChunkedArray

@@ -2,14 +2,18 @@
 
 import base64
 import json
+import subprocess
+import sys
 from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.fft
 import soxr
 
 from ingest import fingerprint, sketch
+from ingest.fft import rfft
 from ingest.fingerprint import AHEAD, BANDS, BINS, SIZE, Fingerprint
 from ingest.near import Sketches, compare
 from tests.ingest.music import RATE_HZ, mixed, note, piece
@@ -132,3 +136,16 @@ def test_a_level_is_a_sixteenth_of_an_octave():
     power = np.full((1, BINS), 1.0, np.float32)
     steps = [int(fingerprint.level(power * 2.0**octave)[0, 50]) for octave in range(8, 12)]
     assert np.diff(steps).tolist() == [16, 16, 16]
+
+
+def test_the_fft_is_scipys_bit_for_bit():
+    rng = np.random.default_rng(0)
+    for window in (7, 256, 512):
+        real = rng.normal(size=(33, window)).astype(np.float32)
+        assert np.array_equal(rfft(real), scipy.fft.rfft(real))
+
+
+def test_the_fft_comes_without_the_package_around_it():
+    code = "import ingest.fingerprint, sys; print('scipy.fft' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
