@@ -1,4 +1,4 @@
-"""The FFT of scipy without scipy.fft around it, which takes longer to load than a track to decode."""
+"""The FFT of scipy without scipy.fft around it, which takes longer to load than some tracks do."""
 
 from __future__ import annotations
 
