@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from ingest.growth import PASSING, news, planned
 from ingest.lock import LOCK, locked
 from ingest.packing import pack
 from ingest.plan import Plan, check_settings, check_sources, make_plan, read_plans, write_plan
+from ingest.process import Worker, cores
 from ingest.progress import Progress, Tally
 from ingest.scan import Scan, Source, scan
 from ingest.settings import Settings
@@ -45,10 +45,12 @@ class Crew:
     Args:
         num_workers: Decoder processes, of each task on a cluster; as many as cores if None here.
         ray_address: Of a cluster that packs instead of this machine; "" for none.
+        ahead: Decoders that have been started; who did that ends them.
     """
 
     num_workers: int | None = None
     ray_address: str = ""
+    ahead: Sequence[Worker] = ()
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,14 @@ def build_shards(
     settings: Settings | None = None,
     num_workers: int | None = None,
     ray_address: str = "",
+    ahead: Sequence[Worker] = (),
 ) -> Built:
     """Pack all audio below a folder; a build that was interrupted goes on where it stopped.
 
     Files that are new since become a generation of their own: nothing that is packed is touched.
     """
     audio_dir, out = place(audio_dir), place(out)
-    settings, crew = settings or Settings(), Crew(num_workers, ray_address)
+    settings, crew = settings or Settings(), Crew(num_workers, ray_address, ahead)
     begun = time.monotonic()
     check_out(out)
     if (out / LOCK).exists():
@@ -155,7 +158,8 @@ def build(audio_dir: Place, out: Place, plans: list[Plan], crew: Crew) -> Tally:
         ):
             progress.add(tally)
     elif todo:
-        pack(audio_dir, out, todo, crew.num_workers or cores(), progress)
+        workers = crew.num_workers or cores()
+        pack(audio_dir, out, todo, workers, progress, ahead=crew.ahead)
     progress.close()
     return progress
 
@@ -172,11 +176,6 @@ def came_to_nothing(out: Place, plan: Plan) -> bool:
     receipts = [receipt_of(out, number) for number in range(plan.first_shard, plan.end_shard)]
     codes = {row["code"] for receipt in receipts for row in receipt["rejected"]}
     return not (plan.rejected or any(r["rows"] for r in receipts) or codes - PASSING)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def no_audio(audio_dir: Place, found: Scan) -> InputError:

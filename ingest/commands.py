@@ -50,24 +50,31 @@ def build_shards(
         dry_run: Say what would be packed and write nothing.
         json: Print the summary as JSON.
     """
-    from ingest import summary
-    from ingest.build import build_shards as build
-    from ingest.build import scan_place
+    from ingest.ahead import decoders_ahead
+    from ingest.process import cores
     from ingest.settings import Settings
-    from shards.place import place
 
     settings = Settings(sample_rate, codec, shard_mib, min_seconds, max_seconds, licence, limit)
     if dry_run:
+        from ingest import summary
+        from ingest.build import scan_place
+        from shards.place import place
+
         found = scan_place(place(audio_dir), without=place(out), known={})
         print(summary.of_scan(audio_dir, found, settings, as_json=json))
         return 0
-    built = build(
-        audio_dir,
-        out,
-        settings=settings,
-        num_workers=num_workers or None,
-        ray_address=ray_address,
-    )
+    with decoders_ahead(out, settings, 0 if ray_address else num_workers or cores()) as ahead:
+        from ingest import summary
+        from ingest.build import build_shards as build
+
+        built = build(
+            audio_dir,
+            out,
+            settings=settings,
+            num_workers=num_workers or None,
+            ray_address=ray_address,
+            ahead=ahead,
+        )
     print(summary.of_build(built, as_json=json))
     return 3 if built.rejected else 0
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.asis import CAN_BE_PACKED
-from ingest.build import Built, cores
+from ingest.build import Built
 from ingest.card import write_card
 from ingest.catalog import TABLES, commit, created_by
 from ingest.folder import finished, last_manifest
@@ -24,6 +24,7 @@ from ingest.lock import locked
 from ingest.packing import counted
 from ingest.plan import PLAN_INFO, Plan
 from ingest.pool import Decoded, Outcome, Pool
+from ingest.process import cores
 from ingest.progress import Progress
 from ingest.rejection import Rejection
 from ingest.scan import Rejected

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ingest.inputs import inputs_of
 from ingest.plan import Slice
 from ingest.pool import Outcome, Pool
+from ingest.process import Worker
 from ingest.progress import Tally
 from ingest.scan import Rejected
 from ingest.shard import write_shard
@@ -18,13 +19,20 @@ from shards.schema import DATA
 
 
 def pack(
-    audio_dir: Place, out: Place, todo: dict[int, Slice], num_workers: int, tally: Tally
+    audio_dir: Place,
+    out: Place,
+    todo: dict[int, Slice],
+    num_workers: int,
+    tally: Tally,
+    *,
+    ahead: Sequence[Worker] = (),
 ) -> None:
     """Pack and publish shards one after another; decoders work ahead, across shards."""
     settings = next(iter(todo.values())).settings
     scratch_dir = out / DATA if isinstance(out, Path) else Path(tempfile.gettempdir())
     num_workers = min(num_workers, sum(len(part.sources) for part in todo.values()))
-    with Pool(inputs_of(audio_dir), scratch_dir, settings, num_workers=num_workers) as pool:
+    inputs = inputs_of(audio_dir)
+    with Pool(inputs, scratch_dir, settings, num_workers=num_workers, ahead=ahead) as pool:
         sources = itertools.chain.from_iterable(part.sources for part in todo.values())
         outcomes = counted(pool.decode(sources), tally)
         for number, part in todo.items():

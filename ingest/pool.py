@@ -6,7 +6,7 @@ import os
 import queue
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ Outcome = Decoded | Rejected
 
 
 class Pool:
-    """`num_workers` processes that turn sources into payload, in order."""
+    """`num_workers` processes, some of them started ahead, that turn sources into payload."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Pool:
         settings: Settings,
         *,
         num_workers: int,
+        ahead: Sequence[Worker] = (),
         command: tuple[str, ...] = COMMAND,
         stall_s: float = STALL_S,
         deadline_s: float | None = None,
@@ -63,10 +64,11 @@ class Pool:
         self._inputs = inputs
         self._scratch_dir = scratch_dir
         self._rate_hz = settings.sample_rate
-        self._workers = [
-            Worker(settings, command, stall_s=stall_s, deadline_s=deadline_s)
-            for _ in range(num_workers)
+        more = num_workers - len(ahead)
+        new = [
+            Worker(settings, command, stall_s=stall_s, deadline_s=deadline_s) for _ in range(more)
         ]
+        self._workers = [*ahead[:num_workers], *new]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)

@@ -18,7 +18,7 @@ from typing import Any
 from ingest.answers import Nonsense, parse
 from ingest.sandbox import described
 from ingest.settings import Settings
-from shards.files import shown
+from shards.text import shown
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Worker:
         self._deadline_s = deadline_s or stall_s + settings.max_seconds / SLOWEST_SPEED
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - lives as long as we do
-        self._stopped = False
+        self._is_ready = self._stopped = False
 
     def ask(self, name: str, source: int, sink: int) -> dict[str, Any]:
         """The answer for two open files; a death in between is a rejection."""
@@ -73,8 +73,9 @@ class Worker:
         return _rejected("crashed", f"made the decoder die ({ending})")
 
     def _try(self, name: str, source: int, sink: int) -> dict[str, Any]:
-        if self._process is None:
-            self._start()
+        self.launch()
+        if not self._is_ready:
+            self._await()
         self._log.truncate(0)
         os.ftruncate(sink, 0)
         for fd in (source, sink):
@@ -105,8 +106,10 @@ class Worker:
         except Nonsense:  # nothing, half a line or nonsense
             raise EOFError from None
 
-    def _start(self) -> None:
-        """Start the process and wait until it listens; one that cannot start is our fault."""
+    def launch(self) -> None:
+        """Start the process unless it runs, without waiting for it."""
+        if self._process:
+            return
         if self._stopped:
             raise EOFError
         self._channel, theirs = socket.socketpair()
@@ -123,6 +126,10 @@ class Worker:
                 start_new_session=True,  # Ctrl-C is for us; we end the workers
             )
         self._lines = self._channel.makefile("rb")
+        self._is_ready = False
+
+    def _await(self) -> None:
+        """Wait until the process listens; one that cannot start is our fault."""
         self._channel.settimeout(START_S)
         try:
             ready = self._hear()
@@ -133,6 +140,7 @@ class Worker:
             raise EOFError from None
         _log_once(described(ready.get("denied", [])))
         self._channel.settimeout(self._stall_s)
+        self._is_ready = True
 
     def _ending(self) -> str:
         """How the process ended, with the last line it printed."""
@@ -167,6 +175,11 @@ class Worker:
         """Leave nothing behind."""
         self.kill()
         self._log.close()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache

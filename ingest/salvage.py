@@ -20,13 +20,13 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
-from ingest.build import cores
 from ingest.catalog import TABLES
 from ingest.contents import NOT_FACTS, read_facts, read_payload, sample_blocks, samples_fault
 from ingest.inputs import inputs_of
 from ingest.payload import Sink, write
 from ingest.plan import Plan
 from ingest.pool import Decoded, Outcome, Pool
+from ingest.process import cores
 from ingest.scan import Rejected, Source
 from ingest.shard import receipt_of, write_shard
 from shards.errors import InputError

@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ingest.build import cores
 from ingest.catalog import check_index
 from ingest.contents import check_shard
 from ingest.faults import DAMAGED, WHOLE, Report, fault_of
 from ingest.ledger import MISSING, Entry, Ledger, number_of, read_ledger
 from ingest.plan import plan_paths, read_plans
+from ingest.process import cores
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from shards.errors import InputError
 from shards.files import sha256_file, shown

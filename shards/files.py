@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from shards.errors import InputError
 from shards.place import Place, Remote
+from shards.text import shown as shown
 
 
 @contextmanager
@@ -137,11 +138,3 @@ def arrow_buffer(data: bytes) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     sink.write(data)
     return sink.getvalue()
-
-
-def shown(text: object) -> str:
-    """Text that cannot move the cursor or hide: control and surrogate characters are escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
-        for char in str(text)
-    )

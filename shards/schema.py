@@ -1,17 +1,40 @@
-"""The on-disk format in one place: file names, Parquet columns, version."""
+"""The on-disk format in one place: Parquet columns, version, and the files' names."""
 
 import pyarrow as pa
 
+from shards.names import (
+    DATA as DATA,
+)
+from shards.names import (
+    FINGERPRINTS as FINGERPRINTS,
+)
+from shards.names import (
+    INDEX as INDEX,
+)
+from shards.names import (
+    LABELS as LABELS,
+)
+from shards.names import (
+    MANIFEST as MANIFEST,
+)
+from shards.names import (
+    REJECTED as REJECTED,
+)
+from shards.names import (
+    SEEK as SEEK,
+)
+from shards.names import (
+    of_generation as of_generation,
+)
+from shards.names import (
+    seek_name as seek_name,
+)
+from shards.names import (
+    shard_name as shard_name,
+)
+
 FORMAT = 1
 """Raised when an older reader would misunderstand a new archive; readers refuse what is newer."""
-
-MANIFEST = "manifest.json"
-INDEX = "index.parquet"
-REJECTED = "rejected.parquet"
-FINGERPRINTS = "fingerprints.parquet"
-DATA = "data"
-SEEK = "seek"
-LABELS = "labels"
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -56,19 +79,3 @@ REJECTED_SCHEMA = pa.schema(
         ("message", pa.string()),
     ]
 )
-
-
-def shard_name(number: int) -> str:
-    """File name of a shard below `data/`: six digits, so that brace expansion works."""
-    return f"shard-{number:06d}.tar"
-
-
-def seek_name(number: int) -> str:
-    """File name of a shard's seek table below `seek/`."""
-    return f"shard-{number:06d}.npy"
-
-
-def of_generation(name: str, generation: int) -> str:
-    """`index.parquet` of the first build, `index-000001.parquet` of the one that added to it."""
-    stem, _, suffix = name.partition(".")
-    return f"{stem}-{generation:06d}.{suffix}" if generation else name
