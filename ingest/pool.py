@@ -15,12 +15,13 @@ from typing import IO, Any
 
 import numpy as np
 
+from ingest.answers import parse
 from ingest.inputs import Inputs
-from ingest.process import COMMAND, STALL_S, Worker
 from ingest.scan import Rejected, Source, shown_path
 from ingest.settings import Settings
 from shards.errors import LACKING
 from shards.files import shown
+from shards.process import DECODER, STALL_S, Worker, deadline_of
 
 WINDOW = 64
 """Tracks that may be decoded ahead of the one that is written next."""
@@ -56,17 +57,15 @@ class Pool:
         settings: Settings,
         *,
         num_workers: int,
-        command: tuple[str, ...] = COMMAND,
+        command: tuple[str, ...] = DECODER,
         stall_s: float = STALL_S,
         deadline_s: float | None = None,
     ) -> None:
         self._inputs = inputs
         self._scratch_dir = scratch_dir
-        self._rate_hz = settings.sample_rate
-        self._workers = [
-            Worker(settings, command, stall_s=stall_s, deadline_s=deadline_s)
-            for _ in range(num_workers)
-        ]
+        self._settings = settings
+        self._deadline_s = deadline_s or deadline_of(settings.max_seconds, stall_s=stall_s)
+        self._workers = [Worker(parse, command, stall_s=stall_s) for _ in range(num_workers)]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
@@ -117,13 +116,14 @@ class Pool:
     def _ask(self, source: Source, fd: int) -> Outcome:
         """What a worker makes of an open source."""
         name = shown_path(os.path.basename(source.raw))
+        request = {"name": name, "settings": self._settings.as_dict()}
         with ExitStack() as stack:
             payload = stack.enter_context(
                 tempfile.TemporaryFile(prefix=".tmp-", dir=self._scratch_dir)
             )
             worker = self._idle.get()
             try:
-                answer = worker.ask(name, fd, payload.fileno())
+                answer = worker.ask(request, fd, payload.fileno(), deadline_s=self._deadline_s)
             finally:
                 self._idle.put(worker)
             if "facts" in answer:
@@ -151,7 +151,7 @@ class Pool:
             source,
             facts,
             payload,
-            seconds=facts["frames"] / self._rate_hz,
+            seconds=facts["frames"] / self._settings.sample_rate,
             seek=np.array(seek, np.uint32),
             fingerprint=bytes.fromhex(fingerprint),
         )

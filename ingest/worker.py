@@ -29,7 +29,7 @@ from ingest.decode import pack
 from ingest.formats import AvSound
 from ingest.payload import MAX_BYTES, Sink
 from ingest.rejection import Rejection
-from ingest.sandbox import level, lock_down
+from ingest.sandbox import described, lock_down
 from ingest.settings import Settings
 from ingest.sniff import is_installed
 
@@ -47,7 +47,7 @@ def main() -> None:
     warm_up()
     denied = lock_down(parent)
     with socket.socket(fileno=int(sys.argv[1])) as channel:
-        _say(channel, {"ready": True, "sandbox": level(denied), "denied": denied})
+        _say(channel, {"ready": described(denied)})
         while request := _listen(channel):
             line, (source, sink) = request
             try:
