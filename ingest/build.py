@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from ingest.shard import RECEIPTS, is_complete, receipt_of
 from shards.errors import InputError
 from shards.files import read_parquet, shown
 from shards.place import Place, Remote, place
+from shards.process import cores
 from shards.schema import DATA, SEEK
 
 log = logging.getLogger(__name__)
@@ -172,11 +172,6 @@ def came_to_nothing(out: Place, plan: Plan) -> bool:
     receipts = [receipt_of(out, number) for number in range(plan.first_shard, plan.end_shard)]
     codes = {row["code"] for receipt in receipts for row in receipt["rejected"]}
     return not (plan.rejected or any(r["rows"] for r in receipts) or codes - PASSING)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def no_audio(audio_dir: Place, found: Scan) -> InputError:

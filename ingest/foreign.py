@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.asis import CAN_BE_PACKED
-from ingest.build import Built, cores
+from ingest.build import Built
 from ingest.card import write_card
 from ingest.catalog import TABLES, commit, created_by
 from ingest.folder import finished, last_manifest
@@ -32,6 +32,7 @@ from ingest.shard import RECEIPTS, facts_of, receipt_name, receipt_of
 from ingest.tars import Contents, Member, MemberInputs, look_into, most_common_rate, refuse
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
+from shards.process import cores
 from shards.schema import MANIFEST
 from shards.sealed import write_sealed
 

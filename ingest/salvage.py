@@ -20,7 +20,6 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
-from ingest.build import cores
 from ingest.catalog import TABLES
 from ingest.contents import NOT_FACTS, read_facts, read_payload, sample_blocks, samples_fault
 from ingest.inputs import inputs_of
@@ -31,6 +30,7 @@ from ingest.scan import Rejected, Source
 from ingest.shard import receipt_of, write_shard
 from shards.errors import InputError
 from shards.files import read_parquet
+from shards.process import cores
 from shards.schema import DATA, SEEK, of_generation, seek_name, shard_name
 
 Row = dict[str, Any]

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ingest.build import cores
 from ingest.catalog import check_index
 from ingest.contents import check_shard
 from ingest.faults import DAMAGED, WHOLE, Report, fault_of
@@ -24,6 +23,7 @@ from ingest.plan import plan_paths, read_plans
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from shards.errors import InputError
 from shards.files import sha256_file, shown
+from shards.process import cores
 from shards.progress import Progress
 from shards.schema import DATA, SEEK
 

@@ -180,6 +180,11 @@ def deadline_of(seconds: float, *, stall_s: float = STALL_S) -> float:
     return stall_s + seconds / SLOWEST_SPEED
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @functools.cache
 def _log_once(line: str) -> None:
     log.info("%s", line)

@@ -24,7 +24,8 @@ from shards.errors import InputError
 from shards.files import sha256_file
 from shards.index import Index
 from shards.labels import Labels
-from shards.reader import MappedShards, read_track
+from shards.member import MappedShards
+from shards.reader import read_track
 
 SETTINGS = Settings(shard_mib=0.03)
 
