@@ -9,14 +9,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from ingest import asis
 from ingest.answers import parse
 from ingest.inputs import Inputs
+from ingest.payload import COPY
+from ingest.rejection import Rejection
 from ingest.scan import Rejected, Source, shown_path
 from ingest.settings import Settings
 from shards.errors import LACKING
@@ -105,22 +108,40 @@ class Pool:
         try:
             if not self._inputs.is_still(source, fd):
                 return _reject(source, "scan", "changed", "changed since the build was planned")
-            outcome = self._ask(source, fd)
+            outcome = self._kept(self._ask(source, fd), fd)
             if isinstance(outcome, Decoded) and not self._inputs.is_still(source, fd):
                 outcome.payload.close()
                 return _reject(source, "decode", "changed", "changed while it was read")
             return outcome
+        except Rejection as why:
+            return _reject(source, **vars(why))
         finally:
             os.close(fd)
+
+    def _kept(self, outcome: Outcome, fd: int) -> Outcome:
+        """The outcome of an open source, with its own bytes as payload if it is to be a copy.
+
+        No decoder has ever had the file that they are copied to.
+        """
+        if isinstance(outcome, Rejected) or self._settings.codec != COPY:
+            return outcome
+        outcome.payload.close()
+        with ExitStack() as stack:
+            payload = stack.enter_context(self._scratch())
+            asis.copy(fd, payload, sha256=outcome.facts["source_sha256"])
+            stack.pop_all()
+        return replace(outcome, payload=payload)
+
+    def _scratch(self) -> IO[bytes]:
+        """A file without a name."""
+        return tempfile.TemporaryFile(prefix=".tmp-", dir=self._scratch_dir)
 
     def _ask(self, source: Source, fd: int) -> Outcome:
         """What a worker makes of an open source."""
         name = shown_path(os.path.basename(source.raw))
         request = {"name": name, "settings": self._settings.as_dict()}
         with ExitStack() as stack:
-            payload = stack.enter_context(
-                tempfile.TemporaryFile(prefix=".tmp-", dir=self._scratch_dir)
-            )
+            payload = stack.enter_context(self._scratch())
             worker = self._idle.get()
             try:
                 answer = worker.ask(request, fd, payload.fileno(), deadline_s=self._deadline_s)

@@ -105,13 +105,18 @@ class Index:
     @cached_property
     def sandboxed(self) -> np.ndarray:
         """Whether each track is decoded as a whole, in a sandbox, at each visit; bool [N]."""
-        straight = pc.is_in(self.table.column("codec"), value_set=pa.array(STRAIGHT))
-        return np.asarray(~straight.to_numpy())
+        return sandboxed(self.table)
 
     @cached_property
     def row_of_key(self) -> dict[str, int]:
         """Key → row."""
         return {key: row for row, key in enumerate(self.column("key"))}
+
+
+def sandboxed(table: pa.Table) -> np.ndarray:
+    """Whether each track's codec is not one of those that are read where they lie; bool [N]."""
+    straight = pc.is_in(table.column("codec"), value_set=pa.array(STRAIGHT))
+    return np.asarray(~straight.to_numpy())
 
 
 def read_manifest(path: Place) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Tracks whose archive keeps the original bytes: decoded as a whole, in a sandbox, at each visit.
 
 An original (mp3, ogg, m4a, FLAC of another rate) is untrusted however often it is read, and few of
-its formats can be sought in exactly. So the program that measured it decodes it again, with the same
-code, locked in the same way, and hands over int16 samples. The last tracks are kept, so that several
-windows of one cost one decoding. That is slow all the same: packed as FLAC, a track is decoded once
-for good.
+its formats can be sought in exactly. So the program that measured it decodes it again, with the
+same code, locked in the same way, and hands over int16 samples. The last tracks are kept, so that
+several windows of one cost one decoding. That is slow all the same: packed as FLAC, a track is
+decoded once for good.
 """
 
 from __future__ import annotations
