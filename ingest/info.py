@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ingest.summary import MIB, counts_of, holds, slow
+from ingest.slow import slow
+from ingest.summary import MIB, counts_of, holds
 from shards.files import read_parquet, shown
 from shards.index import Index
 from shards.labels import SPLITS, Labels, label_names

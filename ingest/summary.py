@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.build import Built
-from ingest.payload import COPY
 from ingest.plan import make_plan
 from ingest.scan import Scan
 from ingest.settings import Settings
+from ingest.slow import called, num_slow, slow
 from shards.files import shown
 from shards.place import Place
 from shards.schema import REJECTED
@@ -135,7 +135,7 @@ def counts_of(manifest: dict[str, Any]) -> dict[str, Any]:
         "shards": len(manifest["shards"]),
         "sample_rate": manifest["sample_rate"],
         "codec": manifest["codec"],
-        "sandboxed": manifest.get("sandboxed", 0),
+        "sandboxed": num_slow(manifest),
         "rejected": manifest["rejected"],
         "others": manifest["others"],
     }
@@ -150,25 +150,6 @@ def holds(path: Place, manifest: dict[str, Any]) -> str:
         f"{counts['sample_rate']} Hz "
         f"in {counts['shards']} shards"
     )
-
-
-def called(codec: str) -> str:
-    """What the payload of an archive is."""
-    return "original files" if codec == COPY else codec
-
-
-def slow(manifest: dict[str, Any]) -> list[str]:
-    """A line where tracks are decoded again whenever they are read, else none."""
-    sandboxed, tracks = manifest.get("sandboxed", 0), manifest["tracks"]
-    if not sandboxed:
-        return []
-    packs = "`ingest build-shards` with --codec flac" + (
-        " on the originals" if manifest.get("foreign") else ""
-    )
-    return [
-        f"slow: {sandboxed} of {tracks} tracks are decoded by a sandboxed decoder at each visit; "
-        f"{packs} packs them for fast reading"
-    ]
 
 
 def rejections(rejected: list[dict[str, str]], others: int) -> list[str]:
