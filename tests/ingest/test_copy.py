@@ -127,6 +127,12 @@ def test_any_flipped_bit_is_found_named_and_repaired(mine, corpus, copies):
     assert tree(mine) == tree(copies.out)
 
 
+def test_a_lost_receipt_is_made_again_of_tables_and_tar(mine, corpus, copies):
+    (mine / "receipts/shard-000001.json").unlink()
+    assert repair_archive(mine, corpus.folder, Options()).left == []
+    assert tree(mine) == tree(copies.out)
+
+
 def same(path: Path, out: Path) -> bool:
     return path.read_bytes() == (out / "data" / path.name).read_bytes()
 

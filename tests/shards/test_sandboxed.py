@@ -130,6 +130,25 @@ def test_a_decoder_that_dies_hangs_or_lies_costs_one_track(mp3, tricked, tmp_pat
         assert len(decoders.samples(mp3)) == mp3.frames
 
 
+BABBLER = """
+import socket, sys
+
+with socket.socket(fileno=int(sys.argv[1])) as channel:
+    channel.sendall(b'{"ready": "Decoders are what they are."}\\n')
+    while channel.recv(1 << 16):
+        channel.sendall(ANSWER)
+"""
+
+
+@pytest.mark.parametrize("answer", [b'{"ready": "again"}\n', b"{}\n", b'{"read": "many"}\n', b"\n"])
+def test_what_is_no_answer_is_not_believed(answer, mp3, tmp_path):
+    (tmp_path / "babbler.py").write_text(BABBLER.replace("ANSWER", repr(answer)))
+    decoders = Decoders((sys.executable, str(tmp_path / "babbler.py")))
+    with pytest.raises(DamagedTrack, match="made the decoder die"):
+        decoders.samples(mp3)
+    decoders.close()
+
+
 def test_a_full_disk_is_not_the_tracks_fault(mp3, tricked):
     full = "sink.error = OSError(28, 'No space left on device'); raise sink.error"
     with pytest.raises(OSError, match="No space left"):
