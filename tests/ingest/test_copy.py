@@ -3,9 +3,15 @@
 import hashlib
 import json
 import os
+import random
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -22,6 +28,7 @@ from shards.index import Index
 from shards.reader import read_track, read_window
 from tests.ingest.tars import tree
 
+ROOT = Path(__file__).parents[2]
 COPY = Settings(codec="copy", shard_mib=0.3, licence="CC0-1.0")
 
 
@@ -89,6 +96,25 @@ def test_what_was_lost_is_built_again_with_the_same_bytes(lost, mine, corpus, co
     again = build_shards(corpus.folder, mine, settings=COPY, num_workers=1)
     assert again.new_tracks < again.manifest["tracks"]
     assert tree(mine) == tree(copies.out)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(corpus, copies, tmp_path):
+    out, rng, killed = tmp_path / "out", random.Random(3), 0
+    command = [sys.executable, "-m", "ingest", "build-shards", str(corpus.folder)]
+    command += ["--out", str(out), "--codec", "copy", "--shard-mib", "0.3", "--licence", "CC0-1.0"]
+    begun = time.monotonic()
+    subprocess.run(command, cwd=ROOT, capture_output=True)
+    full_s = time.monotonic() - begun
+    while killed < 10:
+        shutil.rmtree(out)
+        with subprocess.Popen(command, cwd=ROOT, stdout=PIPE, stderr=PIPE) as build:
+            time.sleep(rng.uniform(0.3, 1.0) * full_s)
+            build.kill()
+            build.communicate()
+            killed += build.returncode == -signal.SIGKILL
+        assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 3
+        assert tree(out) == tree(copies.out)
 
 
 def test_it_grows_and_what_was_copied_stays(tmp_path, make_chord):
