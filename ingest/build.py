@@ -32,7 +32,7 @@ from ingest.settings import Settings
 from ingest.shard import RECEIPTS, is_complete, receipt_of
 from shards.errors import InputError
 from shards.files import read_parquet, shown
-from shards.place import Place, Remote, place
+from shards.place import REQUESTS, Place, Remote, place
 from shards.schema import DATA, SEEK
 
 log = logging.getLogger(__name__)
@@ -177,6 +177,11 @@ def came_to_nothing(out: Place, plan: Plan) -> bool:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def at_once(place: Place) -> int:
+    """Files to read at a time: one a core, of a store so many that its answers come one by one."""
+    return max(REQUESTS, cores()) if isinstance(place, Remote) else cores()
 
 
 def no_audio(audio_dir: Place, found: Scan) -> InputError:
