@@ -8,6 +8,7 @@ asks a store that fails or does not answer again, some 30 times, before there is
 from __future__ import annotations
 
 import copy
+import ctypes
 import errno
 import fnmatch
 import os
@@ -37,9 +38,6 @@ _SHOWN_OPTIONS = frozenset({"region", "scheme", "endpoint_override"})
 
 _DENIED = re.compile(r"ACCESS_DENIED|HTTP status 40[13]|PermissionDenied")
 _NOWHERE = re.compile(r"NO_SUCH_(KEY|BUCKET)|HTTP status 404")
-
-_ABANDONED: list[NativeFile] = []
-"""Uploads that failed: to end one, even by forgetting it, would publish what was sent so far."""
 
 
 class Remote:
@@ -159,7 +157,7 @@ class Remote:
                     stream.write(block)
                 stream.close()
             except BaseException:
-                _ABANDONED.append(stream)
+                _abandon(stream)
                 raise
 
     def walk(self) -> Iterator[FileInfo]:
@@ -255,3 +253,11 @@ class Listed(Remote):
         below = f"{self._path}/"
         found = [info for path, info in self._infos.items() if path.startswith(below)]
         return [info for info in found if recursive or "/" not in info.path[len(below) :]]
+
+
+def _abandon(upload: NativeFile) -> None:
+    """Keep an upload that failed for ever: pyarrow would end it with its last reference.
+
+    What was sent so far would then stand in the store as if it were whole.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(upload))

@@ -167,9 +167,4 @@ def store():
 @pytest.fixture
 def bucket(store, request) -> str:
     """URI of an empty bucket, without options."""
-    from pyarrow.fs import FileSystem
-
-    name = f"test-{abs(hash(request.node.name))}"
-    system, _ = FileSystem.from_uri(f"s3://{name}?{store}&allow_bucket_creation=true")
-    system.create_dir(name)
-    return f"s3://{name}"
+    return store.new_bucket(f"test-{abs(hash(request.node.name))}")

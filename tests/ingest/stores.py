@@ -1,9 +1,12 @@
 """An object store for tests that lives in this process, counts its requests and fails on demand."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from pyarrow.fs import FileSystem
 
 from shards.place import Place, Remote
 
@@ -36,6 +39,12 @@ class Store:
         address = f"127.0.0.1:{self._server.server_port}"
         return f"endpoint_override={address}&scheme=http&region=us-east-1"
 
+    def new_bucket(self, name: str) -> str:
+        """URI of an empty bucket, without options."""
+        system, _ = FileSystem.from_uri(f"s3://{name}?{self}&allow_bucket_creation=true")
+        system.create_dir(name)
+        return f"s3://{name}"
+
     def close(self) -> None:
         self._server.shutdown()
 
@@ -49,17 +58,18 @@ class Store:
             start("503 Slow Down", [("Content-Length", "0"), ("Connection", "close")])
             return [b""]
         answer = self._app(environ, start)
-        return half(answer) if fault == "cut" else answer
+        return half(answer, environ["werkzeug.socket"]) if fault == "cut" else answer
 
 
 def no_fault(_: str) -> str:
     return ""
 
 
-def half(answer: Iterable[bytes]) -> Iterator[bytes]:
+def half(answer: Iterable[bytes], connection: socket.socket) -> Iterator[bytes]:
     """The first half of a body, then the connection breaks."""
     body = b"".join(answer)
     yield body[: len(body) // 2]
+    connection.shutdown(socket.SHUT_RDWR)
     raise ConnectionAbortedError
 
 
