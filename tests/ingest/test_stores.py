@@ -21,7 +21,7 @@ from ingest.verify import LEVELS, verify_archive
 from shards.errors import InputError, StoreError
 from shards.files import publish, sha256_file
 from shards.index import Index
-from shards.place import Place, Remote, place
+from shards.place import Place, Remote, listed, place, size_of
 from tests.ingest.stores import Store, no_fault, tree, upload
 
 ROOT = Path(__file__).parents[2]
@@ -181,6 +181,30 @@ def test_sizes_cost_one_listing_however_many_shards_there_are(whole, store):
     assert size <= 11  # a listing; manifest and labels' facts (each twice) and labels' table
     assert sha256 <= size + 2 * files
     assert decode <= sha256 + 3 * files + 2 * manifest["tracks"]
+
+
+def test_a_listing_answers_as_the_store_does(whole, store):
+    names = ["data", "data/shard-000000.tar", "nowhere", "manifest.json", "manifest", "data/shard"]
+    snapshot = listed(whole.out)
+    store.requests.clear()
+    told = answers(snapshot, names)
+    assert store.requests == []
+    assert told == answers(whole.out, names)
+    publish(whole.out / "later", b"1")
+    assert not (snapshot / "later").exists()
+    (whole.out / "later").unlink()
+
+
+def answers(folder: Place, names: list[str]) -> list:
+    files = [folder / name for name in names]
+    return [
+        [(file.exists(), file.is_file(), file.is_dir()) for file in files],
+        [size_of(file) for file in files if file.is_file()],
+        sorted(map(str, folder.iterdir())),
+        sorted(map(str, (folder / "data").glob("shard-*"))),
+        sorted(folder.below(info) for info in folder.walk()),
+        (folder.name, str(folder.parent), folder.uri),
+    ]
 
 
 def test_an_index_of_a_store_opens_with_one_listing(whole, store):
@@ -345,6 +369,28 @@ def test_a_store_that_keeps_failing_is_named_in_a_line_and_no_file_is_blamed(who
     assert "does not answer" in line
     assert said.out == ""
     assert max(Counter(store.requests).values()) < 40
+
+
+@pytest.mark.slow
+def test_a_build_stops_where_its_store_fails_and_refuses_no_track_for_it(grown, bucket, store):
+    case = Case(*(place(f"{bucket}/{name}?{store}") for name in ("in", "out", "mood.csv")))
+    upload(grown.music, case.music)
+
+    def busy(request: str) -> str:
+        begun = any("/out/plan.json" in before for before in store.requests)
+        return "503" if begun and request.endswith("/in/3.flac") else ""
+
+    store.requests.clear()
+    store.fault = busy
+    try:
+        with pytest.raises(StoreError, match=r"in/3\.flac"):
+            build_shards(case.music, case.out, settings=SETTINGS, num_workers=1)
+    finally:
+        store.fault = no_fault
+    assert not (case.out / "manifest.json").exists()
+    built = build_shards(case.music, case.out, settings=SETTINGS, num_workers=1)
+    assert [row["code"] for row in built.rejected] == ["not_audio"]
+    assert len(Index.open(case.out)) == 7
 
 
 @pytest.mark.slow
