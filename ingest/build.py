@@ -179,7 +179,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def at_once(place: Place) -> int:
+def readers(place: Place) -> int:
     """Files to read at a time: one a core, of a store so many that its answers come one by one."""
     return max(REQUESTS, cores()) if isinstance(place, Remote) else cores()
 

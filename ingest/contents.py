@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from shards.place import Fetch, Place, opened
+from shards.place import Fetch, Place, at_once, opened
 from shards.schema import DATA, SEEK, seek_name, shard_name
 from shards.seek import frame_number
 
@@ -40,14 +40,15 @@ class Contents:
 
 
 def check_shard(out: Place, number: int, receipt: dict[str, Any]) -> Contents:
-    """Compare a shard with its receipt, down to the samples, by one read a track."""
+    """Compare a shard with its receipt, down to the samples; in a store by a request a track."""
     found, rows = Contents(), receipt["rows"]
     seeks = _seeks(out, number, rows, found) if "seek" in receipt else None
     begins = [row["offset"] - BLOCKSIZE for row in rows]
     at = 0
-    with opened(out / DATA / shard_name(number)) as fetch:
+    tar = out / DATA / shard_name(number)
+    with opened(tar) as fetch:
         for row, end in zip(rows, [*begins[1:], receipt["bytes"]], strict=True):
-            here = _part(fetch(at, max(0, end - at)), at)
+            here = at_once(tar, fetch, at, max(0, end - at))
             payload = read_payload(here, row)
             why = samples_fault(payload, row) or facts_fault(here, row)
             if why:
@@ -61,11 +62,6 @@ def check_shard(out: Place, number: int, receipt: dict[str, Any]) -> Contents:
         if at >= 0 and not _is_end(fetch(at, 2 * RECORDSIZE), at):
             found.tar.append("does not end as a tar ends")
     return found
-
-
-def _part(data: bytes, begin: int) -> Fetch:
-    """Reads in bytes that were read from `begin` on."""
-    return lambda offset, size: data[max(0, offset - begin) : max(0, offset - begin + size)]
 
 
 def read_payload(fetch: Fetch, row: dict[str, Any]) -> bytes:

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
-from ingest.build import at_once, cores
+from ingest.build import cores, readers
 from ingest.catalog import TABLES
 from ingest.contents import (
     NOT_FACTS,
@@ -131,7 +131,7 @@ def whole_tracks(shard: Shard) -> set[str]:
     """Keys of the tracks that the damaged tar still holds, sample for sample."""
     if not shard.tar.is_file():
         return set()
-    with opened(shard.tar) as fetch, ThreadPoolExecutor(at_once(shard.tar)) as threads:
+    with opened(shard.tar) as fetch, ThreadPoolExecutor(readers(shard.tar)) as threads:
         rows = shard.rows.values()
         faults = threads.map(lambda row: samples_fault(read_payload(fetch, row), row), rows)
         return {key for key, fault in zip(shard.rows, faults, strict=True) if not fault}

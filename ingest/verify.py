@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ingest.build import at_once
+from ingest.build import readers
 from ingest.catalog import check_index
 from ingest.contents import check_shard
 from ingest.faults import DAMAGED, WHOLE, Report, fault_of
@@ -60,7 +60,7 @@ def verify_archive(
     passed_over = sized if level == "size" else _other_parts(ledger, subset)
     to_read = [name for name in ledger.entries if name not in passed_over]
     decoded: set[int] = set()
-    with ThreadPoolExecutor(num_workers or at_once(out), "verify") as threads:
+    with ThreadPoolExecutor(num_workers or readers(out), "verify") as threads:
         wrong |= _look(out, ledger, to_read, threads)
         if level != "size" and not ledger.foreign:
             decoded = _to_decode(out, ledger, wrong, to_read, everything=level == "decode")

@@ -16,6 +16,7 @@ __all__ = [
     "Fetch",
     "Place",
     "Remote",
+    "at_once",
     "listed",
     "local",
     "opened",
@@ -91,6 +92,14 @@ def opened(file: Place) -> Iterator[Fetch]:
         return
     with file.ranges() as fetch:
         yield fetch
+
+
+def at_once(file: Place, fetch: Fetch, begin: int, size: int) -> Fetch:
+    """Reads in a part of an opened file; of an object that part is read now, by one request."""
+    if isinstance(file, Path):
+        return fetch
+    data = fetch(begin, size)
+    return lambda offset, count: data[max(0, offset - begin) : max(0, offset - begin + count)]
 
 
 def read_range(file: Place, offset: int, size: int) -> bytes:
