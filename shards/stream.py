@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
@@ -21,7 +21,7 @@ from shards.filler import Here
 from shards.located import Report
 from shards.plan import Plan
 from shards.ring import Ring, Shape
-from shards.steps import Steps
+from shards.steps import Steps as Steps
 from shards.workers import Workers
 
 BACKENDS = ("ray", "inline")
@@ -252,7 +252,7 @@ class Given:
 
     slots = 0
 
-    def __init__(self, batches: Generator[Batch], stop: int | None) -> None:
+    def __init__(self, batches: Iterator[Batch], stop: int | None) -> None:
         self._batches, self._stop = batches, stop
         self.cost, self.ready = Report(), 0
 
@@ -268,4 +268,4 @@ class Given:
 
     def close(self) -> None:
         """End them."""
-        self._batches.close()
+        self._batches.close()  # type: ignore[attr-defined]

@@ -197,7 +197,7 @@ def batches(
     try:
         yield ours
     finally:
-        ours.close()  # type: ignore[attr-defined]
+        ours.close()
         if run.backend == "ray":
             _leave_ray(accelerator)
 
