@@ -123,7 +123,8 @@ class Workers:
     def _listen(self) -> None:
         """Wait for an answer, a death, a call or a deadline."""
         owner: dict[object, _Worker] = {worker.channel: worker for worker in self._workers}
-        for ready in wait([self._bell, *(w.channel for w in self._workers)], timeout=self._deadline_s / 4):
+        heard = [self._bell, *(worker.channel for worker in self._workers)]
+        for ready in wait(heard, timeout=self._deadline_s / 4):
             if ready is self._bell:
                 self._bell.recv_bytes()
                 continue
