@@ -2,7 +2,8 @@
 
 FRAMES    packed FLAC: the frames of each window by the seek table, one range each
 SAMPLES   packed WAV: the window's samples where they lie, read into place
-OPENED    all others, and whatever is not as it should be: libsndfile opens the whole payload
+OPENED    FLAC and WAV that lay in tars before, and whatever is not as it should be: by libsndfile
+SANDBOXED originals: decoded as a whole in a sandbox (see `sandboxed`)
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from shards.seek import byte_range, entries_of
 from shards.source import SOURCES
 from shards.wav import HEADER_BYTES, header
 
-FRAMES, SAMPLES, OPENED = range(3)
+FRAMES, SAMPLES, OPENED, SANDBOXED = range(4)
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,12 @@ class Located:
         report.read_s += time.perf_counter() - begin_s
 
     def _open(self, out: np.ndarray, report: Report) -> None:
-        from shards.reader import TrackFile  # and with it pyarrow, which few workers ever need
+        from shards.reader import Original, open_payload  # and pyarrow, which few workers need
 
         begin_s = time.perf_counter()
-        with TrackFile(self.shard.place, self.offset, self.size, self.frames) as track:
+        where = self.shard.place, self.offset, self.size, self.frames
+        payload = Original(*where, self.shard.rate_hz)
+        with open_payload(payload, sandboxed=self.how == SANDBOXED) as track:
             for start, count, v in self.wanted:
                 samples = track.read(start, count)
                 if len(samples) != count:
