@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from shards.index import Index
+from shards.place import Place
 from shards.plan import Plan, Rows
 from shards.reader import DamagedTrack, TrackFile
-
-
-def locate(index: Index, rows: Rows) -> Rows:
-    """Plan rows with where each track's bytes lie, so that whoever decodes needs no index."""
-    where = {name: index.column(name)[rows["row"]] for name in ("shard", "offset", "size")}
-    return {**rows, **where, "track_frames": index.column("frames")[rows["row"]]}
 
 
 @dataclass(frozen=True)
@@ -27,13 +20,13 @@ class Decoder:
         clip_frames: Samples T of a clip.
     """
 
-    shards: tuple[Path, ...]
+    shards: tuple[Place, ...]
     clip_frames: int
 
     @classmethod
     def of(cls, plan: Plan) -> Decoder:
         """The decoder of a plan's archive."""
-        return cls(tuple(plan.index.shards), plan.clip_frames)
+        return cls(plan.selection.shards, plan.clip_frames)
 
     def __call__(self, rows: Rows) -> Rows:
         """Clips int16 [n, V, T] and valid [n], beside position, row, start, frames and seed."""

@@ -109,6 +109,11 @@ class Index:
         return [self.path / shard["name"] for shard in self.manifest["shards"]]
 
     @property
+    def footer_sha256(self) -> str:
+        """Of the file: another one if any column of any track is."""
+        return self._file.footer_sha256
+
+    @property
     def fingerprint(self) -> str:
         """What the stream's order depends on: equal fingerprints, equal samples at every row."""
         return str(self.manifest["fingerprint"])
@@ -198,13 +203,10 @@ def _belongs(file: ColumnFile, manifest: dict[str, Any]) -> bool:
     """
     footer = manifest["generations"][-1].get("index_footer_sha256")
     if footer is None:
-        return bool(fingerprint(file.read(list(FINGERPRINTED))) == manifest["fingerprint"])
-    return file.footer_sha256 == footer and carried_fingerprint(file) == manifest["fingerprint"]
-
-
-def carried_fingerprint(file: ColumnFile) -> str:
-    """The fingerprint that an index states of itself, "" without one."""
-    return (file.schema.metadata or {}).get(_CARRIED, b"").decode()
+        stated = fingerprint(file.read(list(FINGERPRINTED)))
+    else:
+        stated = str((file.schema.metadata or {}).get(_CARRIED, b""), "ascii", "replace")
+    return stated == manifest["fingerprint"] and footer in (None, file.footer_sha256)
 
 
 def with_fingerprint(table: pa.Table) -> pa.Table:

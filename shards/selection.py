@@ -1,0 +1,317 @@
+"""Selection: the tracks a plan may use, of one archive or of several, and where their bytes lie.
+
+Only the narrow columns that a plan and its readers need. Small selections live in memory; large
+ones are written once a node and mapped by all its processes, so that many ranks cost as one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shards import mapped
+from shards.errors import InputError
+from shards.files import json_bytes, shown
+from shards.filters import Condition, holds, labels_of, parse
+from shards.index import Index
+from shards.place import Place
+from shards.schema import SEEK
+from shards.views.view import View
+
+Rows = dict[str, Any]  # name → array [n, …]
+
+PACKED = ("flac", "wav")
+"""What the column `how` says of tracks that were packed here, 0 and 1: FLAC is read by frames with
+the seek table, WAV by samples. 2: it is opened as the file it is."""
+
+COLUMNS = ("row", "frames", "shard", "offset", "size", "seek", "how")
+MAPPED_TRACKS = 1 << 20
+"""From so many tracks on a selection is written to a file and mapped."""
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An archive of a selection.
+
+    Args:
+        path: Where it lies.
+        fingerprint: Of its index.
+        first_row: What is added to its rows, so that they differ from the others'.
+        begin: Place of its first track in the selection.
+        end: Place behind its last.
+    """
+
+    path: Place
+    fingerprint: str
+    first_row: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Tracks by place: 0 … N-1, archive by archive, in each by row.
+
+    Args:
+        columns: COLUMNS, each [N]: row over all archives, frames, shard over all archives,
+            offset, size, seek (the track's first entry in its shard's seek table), how to read.
+        origins: The archives.
+        shards: Where each shard of all archives lies.
+        seek_tables: Where each shard's seek table lies, None without one.
+        shard_bytes: Size of each shard.
+        sample_rate: Of all tracks, in Hz.
+        num_rows: Tracks of all archives, the range of `row`.
+        left_out: Reason → how many tracks it kept out.
+        sha256: Over the rows: equal hashes, equal tracks at every place.
+        layout_sha256: Over the shards of these tracks.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    origins: tuple[Origin, ...]
+    shards: tuple[Place, ...]
+    seek_tables: tuple[Place | None, ...]
+    shard_bytes: tuple[int, ...]
+    sample_rate: int
+    num_rows: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    sha256: str = ""
+    layout_sha256: str = ""
+
+    @classmethod
+    def of(cls, index: Index, rows: np.ndarray) -> Selection:
+        """These rows of an archive, in this order."""
+        columns = {name: _column(index, name)[rows] for name in COLUMNS if name != "row"}
+        origin = Origin(index.path, index.fingerprint, 0, 0, len(rows))
+        return cls({"row": rows, **columns}, (origin,), **_files([index]))
+
+    def __len__(self) -> int:
+        return len(self.columns["row"])
+
+    @cached_property
+    def duration_s(self) -> float:
+        """Of all tracks together."""
+        return sum(int(block.sum(dtype=np.int64)) for block in _blocks(self.frames)) / (
+            self.sample_rate
+        )
+
+    @property
+    def frames(self) -> np.ndarray:
+        """Samples of each track, [N]."""
+        return self.columns["frames"]
+
+    def row(self, place: np.ndarray) -> np.ndarray:
+        """Rows int64 [n] of tracks [n]."""
+        return np.asarray(self.columns["row"][place], np.int64)
+
+    def located(self, place: np.ndarray) -> Rows:
+        """Where the bytes of tracks [n] lie, and how to read them: all that a reader needs."""
+        at = {name: self.columns[name][place] for name in COLUMNS if name != "row"}
+        return {
+            "shard": at["shard"].astype(np.int32),
+            "offset": at["offset"].astype(np.int64),
+            "size": at["size"].astype(np.int64),
+            "track_frames": at["frames"].astype(np.int64),
+            "seek": at["seek"].astype(np.int64),
+            "how": at["how"].astype(np.int8),
+        }
+
+
+def select(
+    indexes: Sequence[Index],
+    view: View,
+    *,
+    where: Sequence[str] = (),
+    duplicates: bool = False,
+    map_from: int = MAPPED_TRACKS,
+    folder: Path | None = None,
+) -> Selection:
+    """The tracks that a view can use and that meet all conditions.
+
+    Tracks with the same samples as another of their archive are left out unless `duplicates`.
+    Near duplicates (other masters, other codecs) and truncated tracks are kept: a condition on
+    `near_duplicate_of` or `truncated` leaves them out.
+
+    Args:
+        indexes: Archives of one sample rate.
+        view: Says how long a track must be.
+        where: Conditions, see `filters`.
+        duplicates: Keep exact copies.
+        map_from: Tracks of all archives from which on the selection is a mapped file.
+        folder: Where such files lie; a private one for temporary files if None.
+    """
+    conditions = [parse(text) for text in where]
+    rates = sorted({index.sample_rate for index in indexes})
+    if len(rates) != 1:
+        raise InputError(f"Want archives of one sample rate, got {rates} Hz: pack them alike.")
+    if sum(map(len, indexes)) < map_from:
+        columns: dict[str, np.ndarray] = {}
+        facts = _build(indexes, view, conditions, duplicates, columns.__setitem__)
+    else:
+        name = _name(indexes, view, conditions, duplicates)
+        columns, facts = mapped.columns_of(
+            folder or mapped.private_folder(),
+            name,
+            lambda write: _build(indexes, view, conditions, duplicates, write),
+        )
+    if not facts["ends"][-1]:
+        raise InputError(_nothing_left(indexes, view, facts["left_out"]))
+    return Selection(
+        columns,
+        tuple(_origins(indexes, facts["ends"])),
+        left_out=facts["left_out"],
+        sha256=facts["sha256"],
+        layout_sha256=facts["layout_sha256"],
+        **_files(indexes),
+    )
+
+
+def verdicts(
+    index: Index, view: View, conditions: Sequence[Condition] = (), *, duplicates: bool = False
+) -> tuple[np.ndarray, list[str]]:
+    """For each track 0 if it may be used, else the number of the reason; the reasons, from 1 on."""
+    need = view.min_frames(index.sample_rate)
+    rules = [] if duplicates else [("duplicate", _is_original(index))]
+    rules += [(f"shorter than {need} samples", index.arrow("frames").to_numpy() >= need)]
+    rules += [(f"not {condition.text}", holds(condition, index)) for condition in conditions]
+    verdict = np.zeros(len(index), np.uint8 if len(rules) < 256 else np.int64)
+    for number, (_, met) in reversed(list(enumerate(rules, 1))):  # the first reason counts
+        verdict[~met] = number
+    return verdict, ["", *(reason for reason, _ in rules)]
+
+
+def _build(
+    indexes: Sequence[Index],
+    view: View,
+    conditions: Sequence[Condition],
+    duplicates: bool,
+    write: mapped.Write,
+) -> dict[str, Any]:
+    """Write the columns one after another; what else there is to know of the selection."""
+    kept, left_out = [], Counter[str]()
+    for index in indexes:
+        verdict, reasons = verdicts(index, view, conditions, duplicates=duplicates)
+        counts = np.bincount(verdict, minlength=len(reasons))
+        left_out.update({r: int(n) for r, n in zip(reasons, counts, strict=True) if r and n})
+        kept.append(np.flatnonzero(verdict == 0))
+    sha256 = {}
+    for name in COLUMNS:
+        added = _added(indexes, name)
+        parts = [
+            _column(i, name)[rows] + more
+            for i, rows, more in zip(indexes, kept, added, strict=True)
+        ]
+        column = narrow(np.concatenate(parts))
+        write(name, column)
+        if name in ("row", "shard"):
+            sha256[name] = _sha256(column)
+    return {
+        "ends": np.cumsum([len(rows) for rows in kept]).tolist(),
+        "left_out": dict(left_out),
+        "sha256": sha256["row"],
+        "layout_sha256": sha256["shard"],
+    }
+
+
+def _column(index: Index, name: str) -> np.ndarray:
+    """A column of an index as numbers, [N]."""
+    if name == "row":
+        return np.arange(len(index), dtype=np.int64)
+    if name != "how":
+        return np.asarray(index.arrow(name).to_numpy())
+    if index.manifest.get("foreign"):  # tars that were there before have no seek tables
+        return np.full(len(index), len(PACKED), np.int8)
+    packed = pc.index_in(index.arrow("codec"), value_set=pa.array(PACKED))
+    return np.asarray(pc.fill_null(packed, len(PACKED)).to_numpy(), np.int8)
+
+
+def _added(indexes: Sequence[Index], name: str) -> list[int]:
+    """What makes rows and shards of several archives differ."""
+    sizes = {"row": [len(i) for i in indexes], "shard": [len(i.shards) for i in indexes]}
+    if name not in sizes:
+        return [0] * len(indexes)
+    return [0, *np.cumsum(sizes[name]).tolist()[:-1]]
+
+
+def narrow(column: np.ndarray) -> np.ndarray:
+    """The same integers in the fewest bytes that hold them."""
+    return column.astype(np.min_scalar_type(int(column.max(initial=0))))
+
+
+def _blocks(column: np.ndarray) -> Iterator[np.ndarray]:
+    for at in range(0, len(column), BLOCK):
+        yield column[at : at + BLOCK]
+
+
+def _sha256(column: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for block in _blocks(column):
+        digest.update(block.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _is_original(index: Index) -> np.ndarray:
+    return np.asarray(pc.equal(index.arrow("duplicate_of"), "").to_numpy())
+
+
+def _name(
+    indexes: Sequence[Index], view: View, conditions: Sequence[Condition], duplicates: bool
+) -> str:
+    """What a selection depends on, as a hash: equal names, equal columns."""
+    facts = [
+        [[index.footer_sha256, index.fingerprint, len(index.shards)] for index in indexes],
+        [labels_of(conditions, index) for index in indexes],
+        [condition.text for condition in conditions],
+        view.min_frames(indexes[0].sample_rate),
+        duplicates,
+        COLUMNS,
+    ]
+    return hashlib.sha256(json_bytes(facts)).hexdigest()[:32]
+
+
+def _origins(indexes: Sequence[Index], ends: list[int]) -> Iterator[Origin]:
+    first_rows = _added(indexes, "row")
+    for index, row, begin, end in zip(indexes, first_rows, [0, *ends[:-1]], ends, strict=True):
+        yield Origin(index.path, index.fingerprint, row, begin, end)
+
+
+def _files(indexes: Sequence[Index]) -> dict[str, Any]:
+    """Where shards and seek tables of archives lie, and what they have in common."""
+    shards = [(index, shard["name"]) for index in indexes for shard in index.manifest["shards"]]
+    return {
+        "shards": tuple(place for index in indexes for place in index.shards),
+        "seek_tables": tuple(_seek_table(index, name) for index, name in shards),
+        "shard_bytes": tuple(
+            int(shard["bytes"]) for index in indexes for shard in index.manifest["shards"]
+        ),
+        "sample_rate": indexes[0].sample_rate,
+        "num_rows": sum(map(len, indexes)),
+    }
+
+
+def _seek_table(index: Index, shard: str) -> Place | None:
+    """Of a shard that was packed here as FLAC."""
+    name = f"{SEEK}/{Path(shard).stem}.npy"
+    return index.path / name if name in index.manifest.get("files", {}) else None
+
+
+def _nothing_left(indexes: Sequence[Index], view: View, left_out: Mapping[str, int]) -> str:
+    rate = indexes[0].sample_rate
+    longest_s = max(index.column("duration_s").max(initial=0.0) for index in indexes)
+    counts = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
+    return (
+        f"No track of {', '.join(shown(index.path) for index in indexes)} can be used: this view "
+        f"needs {view.min_frames(rate) / rate:.1f} s, the longest has {longest_s:.1f} s. Left out: "
+        f"{counts or 'none'}. Take longer tracks, or a shorter view (--view.clip-s, "
+        "--view.min-gap-s), or fewer conditions (--where)."
+    )
