@@ -6,6 +6,7 @@ tensors take the same code and give the same bits.
 """
 
 import hashlib
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -38,6 +39,7 @@ def mix(x: Ints) -> Ints:
         return x ^ _shift(x, 31)
 
 
+@lru_cache(maxsize=1024)
 def stream_key(seed: int, purpose: str) -> int:
     """An int64 that names one stream of draws."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
@@ -65,7 +67,7 @@ def permute(i: np.ndarray, size: int | np.ndarray, key: np.ndarray) -> np.ndarra
     """
     half = np.maximum(1, (_bit_length(np.asarray(size) - 1) + 1) // 2)
     mask = (1 << half) - 1
-    x = _feistel(i, key, half, mask)
+    x: np.ndarray = _feistel(i, key, half, mask)
     outside = np.flatnonzero(x >= size)
     while len(outside):
         sizes, keys, halves, masks = (_at(outside, a) for a in (size, key, half, mask))

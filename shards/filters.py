@@ -47,7 +47,7 @@ _NEGATED = ("!=", "not in")
 _LISTS = ("in", "not in")
 _CONDITION = re.compile(
     r"\s*(?:split\(\s*(?P<labels>[^()\s]+)\s*\)|(?P<column>\w+))\s*"
-    r"(?P<op>==|!=|<=|>=|<|>|\bnot\s+in\b|\bin\b)\s*(?P<values>.+?)\s*",
+    r"(?P<op>==|!=|<=|>=|<|>|\bnot\s+in\b|\bin\b)\s*(?P<values>[^=<>!\s].*?)\s*",
     re.ASCII,
 )
 
