@@ -16,6 +16,7 @@ from shards.draw import draw, permute
 
 ORDERS = ("random", "windowed")
 MAX_PASSES = 4
+BLOCK = 1 << 20
 
 
 class Order(Protocol):
@@ -66,7 +67,7 @@ class WindowedOrder:
         self.size, self._seed, self._number = len(shard), seed, number
         self._window_shards = window_shards
         self._tracks = _by_shard(shard)
-        sizes = np.bincount(shard)
+        sizes = _tracks_of_shards(shard)
         self._sizes = sizes[sizes > 0]
         self._first = np.cumsum(self._sizes) - self._sizes
         self._pass = lru_cache(maxsize=MAX_PASSES)(self._shards_of_pass)
@@ -102,9 +103,18 @@ class WindowedOrder:
         return np.asarray(draw(self._seed, "shards", np.array(which_pass), self._number))
 
 
+def _tracks_of_shards(shard: np.ndarray) -> np.ndarray:
+    """Tracks of each shard, a block at a time: numpy would widen the whole column."""
+    counts = np.zeros(int(shard.max(initial=0)) + 1, np.int64)
+    for at in range(0, len(shard), BLOCK):
+        counts += np.bincount(shard[at : at + BLOCK], minlength=len(counts))
+    return counts
+
+
 def _by_shard(shard: np.ndarray) -> np.ndarray | None:
     """Tracks shard by shard; None if they lie so already, as those of a single build do."""
-    if (np.diff(shard) >= 0).all():
+    blocks = (shard[at : at + BLOCK + 1] for at in range(0, len(shard), BLOCK))
+    if all((block[1:] >= block[:-1]).all() for block in blocks):
         return None
     return np.argsort(shard, kind="stable").astype(np.uint32 if len(shard) < 2**32 else np.int64)
 

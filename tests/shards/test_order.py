@@ -6,7 +6,8 @@ import pytest
 from shards.order import RandomOrder, WindowedOrder, window_shards_for
 
 RAGGED = np.repeat([0, 2, 3, 7, 8, 9, 11], [5, 1, 40, 13, 13, 2, 6])  # 1, 4, 5, 6, 10 are empty
-MIXED = np.random.default_rng(0).permutation(RAGGED)  # as archives of several generations are
+# As archives of several builds are, and in the type in which a selection holds them.
+MIXED = np.random.default_rng(0).permutation(RAGGED).astype(np.uint8)
 
 
 def orders(shard, seed=0, number=0):
