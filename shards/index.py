@@ -6,10 +6,10 @@ import hashlib
 import os
 import shlex
 import stat
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,10 @@ class Track:
     artist: str
     album: str
 
+
+PACKED = ("flac", "wav")
+"""What is read without being opened where it was packed here: FLAC by frames with the seek table,
+WAV by samples. Whatever else there is, is opened as the file it is."""
 
 _OF_TRACK = tuple(name for name in Track.__annotations__ if name != "row")
 
@@ -94,9 +98,21 @@ class Index:
 
     def arrow(self, name: str) -> pa.ChunkedArray:
         """A column as Arrow has it, read and not kept: right for the strings of large archives."""
+        return self.read([name]).column(name)
+
+    def read(self, names: Sequence[str]) -> pa.Table:
+        """Some columns, read together and not kept."""
         if "table" in self.__dict__:
-            return self.table.column(name)
-        return self._file.read([name]).column(name)
+            return self.table.select(list(names))
+        return self._file.read(list(names))
+
+    @cached_property
+    def how(self) -> np.ndarray:
+        """How each track is read, int8 [N]: place in PACKED, or behind its end for all others."""
+        if self.manifest.get("foreign"):  # tars that were there before have no seek tables
+            return np.full(len(self), len(PACKED), np.int8)
+        packed = pc.index_in(self.arrow("codec"), value_set=pa.array(PACKED))
+        return np.asarray(pc.fill_null(packed, len(PACKED)).to_numpy(), np.int8)
 
     @cached_property
     def table(self) -> pa.Table:
@@ -169,14 +185,18 @@ def check_shards(path: Place, manifest: dict[str, Any]) -> None:
         raise InputError(f"{shown(path)} is damaged: {'; '.join(wrong)}. {to_repair(path)}")
 
 
+STATS_A_TASK = 256
+
+
 def _sizes(path: Place, names: list[str]) -> list[int | None]:
     """Bytes of each file, None for one that is missing; a store is asked for lists, not files."""
     if isinstance(path, Remote):
         listed = {f"{DATA}/{(path / DATA).below(i)}": i.size for i in (path / DATA).walk()}
         return [listed[n] if n in listed else _size(path / n) for n in names]
-    folder = str(path)
+    parts = [names[at : at + STATS_A_TASK] for at in range(0, len(names), STATS_A_TASK)]
     with ThreadPoolExecutor(16, "stat") as threads:  # for folders across a network
-        return list(threads.map(partial(_size_below, folder), names, chunksize=256))
+        sizes = threads.map(lambda part: [_size_below(str(path), name) for name in part], parts)
+        return [size for part in sizes for size in part]
 
 
 def _size(file: Place) -> int | None:
@@ -220,7 +240,7 @@ def to_repair(path: Place) -> str:
 
 
 def _is_below(name: str) -> bool:
-    return not Path(name).is_absolute() and ".." not in Path(name).parts
+    return not name.startswith("/") and ".." not in name.split("/")
 
 
 FINGERPRINTED = ("key", "sample_rate", "frames", "pcm_sha256")

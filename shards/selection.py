@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from shards import mapped
@@ -29,11 +28,10 @@ from shards.views.view import View
 
 Rows = dict[str, Any]  # name → array [n, …]
 
-PACKED = ("flac", "wav")
-"""What the column `how` says of tracks that were packed here, 0 and 1: FLAC is read by frames with
-the seek table, WAV by samples. 2: it is opened as the file it is."""
+READ = ("frames", "shard", "offset", "size", "seek")
+"""Columns that are an index's own."""
 
-COLUMNS = ("row", "frames", "shard", "offset", "size", "seek", "how")
+COLUMNS = ("row", *READ, "how")
 MAPPED_TRACKS = 1 << 20
 """From so many tracks on a selection is written to a file and mapped."""
 
@@ -91,9 +89,10 @@ class Selection:
     @classmethod
     def of(cls, index: Index, rows: np.ndarray) -> Selection:
         """These rows of an archive, in this order."""
-        columns = {name: _column(index, name)[rows] for name in COLUMNS if name != "row"}
+        columns = {name: index.column(name)[rows] for name in READ}
+        columns |= {"row": rows, "how": index.how[rows]}
         origin = Origin(index.path, index.fingerprint, 0, 0, len(rows))
-        return cls({"row": rows, **columns}, (origin,), **_files([index]))
+        return cls(columns, (origin,), **_files([index]))
 
     def __len__(self) -> int:
         return len(self.columns["row"])
@@ -198,41 +197,32 @@ def _build(
     write: mapped.Write,
 ) -> dict[str, Any]:
     """Write the columns one after another; what else there is to know of the selection."""
-    kept, left_out = [], Counter[str]()
+    parts: list[dict[str, np.ndarray]] = []
+    ends: list[int] = []
+    left_out = Counter[str]()
     for index in indexes:
         verdict, reasons = verdicts(index, view, conditions, duplicates=duplicates)
         counts = np.bincount(verdict, minlength=len(reasons))
         left_out.update({r: int(n) for r, n in zip(reasons, counts, strict=True) if r and n})
-        kept.append(np.flatnonzero(verdict == 0))
+        kept = np.flatnonzero(verdict == 0)
+        ends.append((ends[-1] if ends else 0) + len(kept))
+        table = index.read(READ)
+        part = {name: table.column(name).to_numpy()[kept] for name in READ}
+        parts.append({"row": kept, **part, "how": index.how[kept]})
     sha256 = {}
     for name in COLUMNS:
         added = _added(indexes, name)
-        parts = [
-            _column(i, name)[rows] + more
-            for i, rows, more in zip(indexes, kept, added, strict=True)
-        ]
-        column = narrow(np.concatenate(parts))
+        values = [part.pop(name) + more for part, more in zip(parts, added, strict=True)]
+        column = narrow(np.concatenate(values))
         write(name, column)
         if name in ("row", "shard"):
             sha256[name] = _sha256(column)
     return {
-        "ends": np.cumsum([len(rows) for rows in kept]).tolist(),
+        "ends": ends,
         "left_out": dict(left_out),
         "sha256": sha256["row"],
         "layout_sha256": sha256["shard"],
     }
-
-
-def _column(index: Index, name: str) -> np.ndarray:
-    """A column of an index as numbers, [N]."""
-    if name == "row":
-        return np.arange(len(index), dtype=np.int64)
-    if name != "how":
-        return np.asarray(index.arrow(name).to_numpy())
-    if index.manifest.get("foreign"):  # tars that were there before have no seek tables
-        return np.full(len(index), len(PACKED), np.int8)
-    packed = pc.index_in(index.arrow("codec"), value_set=pa.array(PACKED))
-    return np.asarray(pc.fill_null(packed, len(PACKED)).to_numpy(), np.int8)
 
 
 def _added(indexes: Sequence[Index], name: str) -> list[int]:
@@ -301,7 +291,7 @@ def _files(indexes: Sequence[Index]) -> dict[str, Any]:
 
 def _seek_table(index: Index, shard: str) -> Place | None:
     """Of a shard that was packed here as FLAC."""
-    name = f"{SEEK}/{Path(shard).stem}.npy"
+    name = f"{SEEK}/{shard.rpartition('/')[2].removesuffix('.tar')}.npy"
     return index.path / name if name in index.manifest.get("files", {}) else None
 
 
