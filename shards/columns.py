@@ -78,8 +78,9 @@ class ColumnFile:
                 f"{shown(self._path)} does not exist. {self._remedy}".rstrip()
             ) from None
         except (OSError, ValueError, pa.ArrowException) as error:
+            why = " ".join(str(error).split())  # Arrow's messages have several lines
             raise InputError(
-                f"{shown(self._path)} is damaged: {error}. {self._remedy}".rstrip()
+                f"{shown(self._path)} is damaged: {why}. {self._remedy}".rstrip()
             ) from error
 
 
