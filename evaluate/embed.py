@@ -151,7 +151,7 @@ def _mean_of_windows(
     """Mean vectors float32 [n, D] of a plan's tracks and how many windows each had, [n]."""
     sums = np.zeros((len(plan.rows), encoder.dim))
     windows = np.zeros(len(plan.rows), np.int32)
-    forward = Forward(encoder, plan.index.sample_rate, extraction)
+    forward = Forward(encoder, plan.selection.sample_rate, extraction)
     batches = stream(
         plan,
         batch_size=min(extraction.batch_size, plan.stop),

@@ -23,7 +23,8 @@ from ingest.ledger import MISSING, Entry, Ledger, number_of, read_ledger
 from ingest.plan import plan_paths, read_plans
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from shards.errors import InputError
-from shards.files import sha256_file, shown
+from shards.files import read_parquet, sha256_file, shown
+from shards.index import FINGERPRINTED, fingerprint
 from shards.place import Place, listed, place, size_of
 from shards.progress import Progress
 from shards.schema import DATA, SEEK
@@ -181,8 +182,12 @@ def _compare_index(out: Place, ledger: Ledger, wrong: dict[str, str]) -> None:
     if manifest is None or any(name.startswith((RECEIPTS, "plan", "index")) for name in wrong):
         return
     plans = read_plans(out)[: len(manifest["generations"])]
+    name = manifest["generations"][-1]["index"]
+    facts = read_parquet(out / name, list(FINGERPRINTED))
     if why := check_index(out, plans, manifest):
-        wrong[manifest["generations"][-1]["index"]] = why
+        wrong[name] = why
+    elif fingerprint(facts) != manifest["fingerprint"]:
+        wrong[name] = "has another fingerprint than the manifest says"
 
 
 def _strays(out: Place, ledger: Ledger) -> list[str]:

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from shards.errors import DamagedTrack
-from shards.located import FRAMES, OPENED, SAMPLES, SANDBOXED, Located, Report, Shard, Window
-from shards.names import SEEK, seek_name
+from shards.located import Located, Report, Shard, Window
 from shards.source import SOURCES
 
 if TYPE_CHECKING:
-    from shards.index import Index
     from shards.plan import Plan, Rows
 
 Result = TypeVar("Result")
@@ -26,30 +24,6 @@ COLUMNS = ("position", "row", "start", "frames", "seed")
 
 IO_WAITS_S = (0.1, 0.4, 1.6)
 """Before each further try to read what could not be read."""
-
-
-def locate(index: Index, rows: Rows) -> Rows:
-    """Plan rows with where each track's bytes lie, so that whoever decodes needs no index."""
-    row = rows["row"]
-    where = {name: index.column(name)[row] for name in ("shard", "offset", "size", "seek")}
-    how = how_to_read(index.column("codec")[row], packed=not index.manifest.get("foreign"))
-    return {**rows, **where, "track_frames": index.column("frames")[row], "how": how}
-
-
-def how_to_read(codec: np.ndarray, *, packed: bool) -> np.ndarray:
-    """FRAMES, SAMPLES, OPENED or SANDBOXED for each track, int8 [n]."""
-    # An archive of tars that were there before has no seek tables.
-    straight = [FRAMES, SAMPLES] if packed else [OPENED, OPENED]
-    return np.select([codec == "flac", codec == "wav"], straight, SANDBOXED).astype(np.int8)
-
-
-def shards_of(index: Index) -> tuple[Shard, ...]:
-    """An archive's shards as a decoder wants them."""
-    packed, rate_hz = not index.manifest.get("foreign"), index.sample_rate
-    return tuple(
-        Shard(path, index.path / SEEK / seek_name(number) if packed else None, rate_hz)
-        for number, path in enumerate(index.shards)
-    )
 
 
 @dataclass(frozen=True)
@@ -67,7 +41,9 @@ class Decoder:
     @classmethod
     def of(cls, plan: Plan) -> Decoder:
         """The decoder of a plan's archive."""
-        return cls(shards_of(plan.index), plan.clip_frames)
+        chosen, rate_hz = plan.selection, plan.selection.sample_rate
+        files = zip(chosen.shards, chosen.seek_tables, strict=True)
+        return cls(tuple(Shard(place, seek, rate_hz) for place, seek in files), plan.clip_frames)
 
     def __call__(self, rows: Rows) -> Rows:
         """Clips int16 [n, V, T] and valid [n], beside position, row, start, frames and seed."""

@@ -14,7 +14,8 @@ import numpy as np
 from shards.batch import Batch
 from shards.decode import COLUMNS
 from shards.filler import Filler, Task
-from shards.located import SANDBOXED, Report
+from shards.how import SANDBOXED
+from shards.located import Report
 from shards.plan import Rows
 from shards.ring import Ring
 from shards.steps import Steps, part

@@ -103,6 +103,10 @@ def parse_json(path: Place, data: bytes, *, remedy: str = "") -> Any:
         raise InputError(f"{shown(path)} is damaged: {error}. {remedy}".rstrip()) from error
 
 
+ROW_GROUP = 1 << 17
+"""Rows that are read together: of a table of millions a part can be read, and parts at once."""
+
+
 def write_parquet(path: Place, table: pa.Table) -> None:
     """Publish a table with a checksum on every page."""
     publish(path, parquet_bytes(table))
@@ -111,7 +115,9 @@ def write_parquet(path: Place, table: pa.Table) -> None:
 def parquet_bytes(table: pa.Table) -> bytes:
     """A table as Parquet with a checksum on every page: equal tables give equal bytes."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(
+        table, sink, compression="zstd", write_page_checksum=True, row_group_size=ROW_GROUP
+    )
     data: bytes = sink.getvalue().to_pybytes()
     return data
 

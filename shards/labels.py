@@ -77,10 +77,9 @@ class Labels:
         self.name = str(info["name"])
         self.kind = str(info["kind"])
         self.classes = list(info["classes"])
-        row_of_key = index.row_of_key
-        known = pc.is_in(table["key"], pa.array(index.column("key"), pa.string()))
-        self._table = table.filter(known)
-        self._rows = np.array([row_of_key[key] for key in self._table["key"].to_pylist()], np.int64)
+        row = pc.index_in(table["key"], value_set=index.arrow("key"))
+        self._table = table.filter(row.is_valid())
+        self._rows = np.asarray(row.drop_null().to_numpy(), np.int64)
         self._splits = self._table["split"].to_numpy()
         self._groups = self._table["group"].to_numpy()
 

@@ -1,10 +1,4 @@
-"""A track that is located in a shard → its clips, in the way that touches the fewest bytes.
-
-FRAMES    packed FLAC: the frames of each window by the seek table, one range each
-SAMPLES   packed WAV: the window's samples where they lie, read into place
-OPENED    FLAC and WAV that lay in tars before, and whatever is not as it should be: by libsndfile
-SANDBOXED originals: decoded as a whole in a sandbox (see `sandboxed`)
-"""
+"""A track that is located in a shard → its clips (see `how`)."""
 
 from __future__ import annotations
 
@@ -16,12 +10,11 @@ import numpy as np
 
 from shards import flac
 from shards.errors import DamagedTrack
+from shards.how import FRAMES, SAMPLES, SANDBOXED
 from shards.place import Place
 from shards.seek import byte_range, entries_of
 from shards.source import SOURCES
 from shards.wav import HEADER_BYTES, header
-
-FRAMES, SAMPLES, OPENED, SANDBOXED = range(4)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shards.decode import locate
-
 if TYPE_CHECKING:
     from shards.batch import Batch
     from shards.plan import Plan, Rows
@@ -71,9 +69,9 @@ class Steps:
         first = self.start + np.arange(step, step + count, dtype=np.int64) * self.batch_size
         position = (first[:, None] + self.offset + np.arange(self.rank_size)).reshape(-1)
         if self.stop is None:
-            return locate(self.plan.index, self.plan.take(position))
+            return self.plan.located(position)
         inside = position < self.stop
-        rows = locate(self.plan.index, self.plan.take(np.minimum(position, self.stop - 1)))
+        rows = self.plan.located(np.minimum(position, self.stop - 1))
         return {**rows, "position": position, "valid": inside}
 
     def parts(

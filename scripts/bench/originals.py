@@ -58,7 +58,7 @@ def archives(files: list[Path], folder: Path) -> dict[str, Path]:
 def views_a_second(path: Path, num_workers: int) -> float:
     """Of one pass over an archive by two clips of 4 s a track; the first batch starts decoders."""
     plan = TrainPlan(Index.open(path), AnchorPositive(clip_s=4.0), seed=0)
-    num_batches = len(plan.index) // BATCH
+    num_batches = len(plan.selection) // BATCH
     batches = stream(plan, batch_size=BATCH, num_workers=num_workers, prefetch=2)
     assert next(batches).valid.all()
     begun = time.perf_counter()

@@ -20,10 +20,10 @@ import numpy as np
 import soundfile
 
 from shards import flac
-from shards.decode import Decoder, locate
+from shards.decode import Decoder
 from shards.filler import Task
+from shards.how import FRAMES
 from shards.index import Index
-from shards.located import FRAMES
 from shards.plan import TrainPlan
 from shards.ring import Ring, Shape
 from shards.source import SOURCES
@@ -40,8 +40,8 @@ class Parts:
 
     def __init__(self, index: Index, bare: Path) -> None:
         self.plan = TrainPlan(index, AnchorPositive())
-        self.index, self.decoder = index, Decoder.of(self.plan)
-        self.rows = locate(index, self.plan.take(np.arange(TRACKS)))
+        self.decoder = Decoder.of(self.plan)
+        self.rows = self.plan.located(np.arange(TRACKS))
         self.ring = Ring.new(Shape(1, TRACKS, 2, self.plan.clip_frames))
         self.heap = np.zeros_like(self.ring.clips)
         tracks = [self.decoder._locate(self.rows, i) for i in range(TRACKS)]
@@ -65,7 +65,7 @@ class Parts:
         self.plan.take(np.arange(PLANNED))
 
     def located(self) -> None:
-        locate(self.index, self.plan_rows)
+        self.plan.located(np.arange(PLANNED))
 
     def pickled(self) -> None:
         pickle.loads(pickle.dumps(Task(0, self.rows, np.arange(TRACKS))))
@@ -94,14 +94,13 @@ class Parts:
 
     def all(self) -> dict[str, tuple[Callable[[], None], int, int]]:
         """Name → what to run, how many views that is, bytes a view."""
-        self.plan_rows = self.plan.take(np.arange(PLANNED))
         views, clip_bytes = 2 * TRACKS, 2 * self.plan.clip_frames
         task_bytes = len(pickle.dumps(Task(0, self.rows, np.arange(TRACKS)))) // views
         range_bytes = sum(len(data) for data in self.data) // views
         parts = {
             "bare": (self.bare, views, clip_bytes),
             "plan rows": (self.planned, 2 * PLANNED, 0),
-            "locate rows": (self.located, 2 * PLANNED, 0),
+            "plan and locate rows": (self.located, 2 * PLANNED, 0),
             "task to a worker": (self.pickled, views, task_bytes),
             "fill: find windows": (self.found, views, 0),
             "fill: read ranges": (self.read, views, range_bytes),
@@ -141,7 +140,7 @@ def main() -> None:
 def hand_outs(index: Index, rounds: int) -> None:
     """A task without rows to a worker and back: what all others cost beside their work."""
     plan = TrainPlan(index, AnchorPositive())
-    rows = locate(index, plan.take(np.arange(0)))
+    rows = plan.located(np.arange(0))
     ring = Ring.new(Shape(1, 1, 2, plan.clip_frames))
     workers, least_s, cpu_s = Workers(Decoder.of(plan), ring, num_workers=1), float("inf"), 0.0
     for number in range(10 * rounds):

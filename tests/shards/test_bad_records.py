@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from shards.bad import FEWEST_ROWS, TooManyBad
-from shards.decode import IO_WAITS_S, Decoder, locate
+from shards.decode import IO_WAITS_S, Decoder
 from shards.index import Index
 from shards.plan import TrainPlan, WindowPlan
 from shards.reader import read_window
@@ -120,7 +120,7 @@ def test_a_stream_stops_where_too_much_is_bad_and_says_where_it_is_listed(hurt):
 def test_a_disk_that_fails_is_asked_again_and_then_raises(index, monkeypatch):
     """Never a substitute: what a batch holds must not depend on a disk's mood."""
     plan = TrainPlan(index, VIEW, seed=5)
-    rows = locate(index, plan.take(np.arange(4)))
+    rows = plan.located(np.arange(4))
     clips, valid = np.zeros((4, 2, plan.clip_frames), np.int16), np.ones(4, bool)
     slept = []
     monkeypatch.setattr("shards.decode.time.sleep", slept.append)

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 
 from shards import flac
-from shards.decode import Decoder, locate
+from shards.decode import Decoder
+from shards.how import FRAMES, OPENED, SAMPLES
 from shards.index import Index
-from shards.located import FRAMES, OPENED, SAMPLES
 from shards.plan import TrainPlan
 from shards.reader import read_track, read_window
 from shards.seek import byte_range, frame_number, seek_table, stream_header
@@ -109,7 +109,7 @@ def test_the_header_is_the_one_that_libsndfile_writes():
 def test_all_ways_give_the_same_clips(index, wav_index, kind):
     archive = {"flac": index, "wav": wav_index}[kind]
     plan = plan_of(archive)
-    rows = locate(archive, plan.take(np.arange(24)))
+    rows = plan.located(np.arange(24))
     assert set(rows["how"]) == {FRAMES if kind == "flac" else SAMPLES}
     decoder = pickle.loads(pickle.dumps(Decoder.of(plan)))
     ours = decoder(rows)
@@ -126,16 +126,14 @@ def test_flac_and_wav_hold_the_same_samples(index, wav_index):
     clips = []
     for archive in (index, wav_index):
         plan = plan_of(archive)
-        clips.append(Decoder.of(plan)(locate(archive, plan.take(np.arange(12))))["clips"])
+        clips.append(Decoder.of(plan)(plan.located(np.arange(12)))["clips"])
     np.testing.assert_array_equal(*clips)
 
 
 def test_a_wav_window_costs_its_own_bytes_and_a_flac_window_those_of_its_seconds(index, wav_index):
     clips, valid = np.zeros((4, 2, 16_000), np.int16), np.ones(4, bool)
     wav, compressed = (
-        Decoder.of(plan_of(archive)).fill(
-            locate(archive, plan_of(archive).take(np.arange(4))), clips, valid
-        )
+        Decoder.of(plan_of(archive)).fill(plan_of(archive).located(np.arange(4)), clips, valid)
         for archive in (wav_index, index)
     )
     assert wav.bytes_read == 4 * 2 * 16_000 * 2
@@ -146,7 +144,7 @@ def test_a_wav_window_costs_its_own_bytes_and_a_flac_window_those_of_its_seconds
 
 def test_clips_land_where_they_are_wanted(index):
     plan = plan_of(index)
-    rows = locate(index, plan.take(np.arange(4)))
+    rows = plan.located(np.arange(4))
     decoder = Decoder.of(plan)
     clips, valid = np.full((9, 2, 16_000), 5, np.int16), np.zeros(9, bool)
     at = np.array([7, 0, 3, 4])

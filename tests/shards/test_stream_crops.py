@@ -11,35 +11,20 @@ from shards.views.pair import AnchorPositive
 BATCH, STEPS = 8, 6
 
 
-class Visits(TrainPlan):
-    """Reads a track for `crops_per_visit` steps on end, in the same place of the batch."""
-
-    crops_per_visit = 1
-
-    def take(self, position):
-        step, place = np.divmod(position, BATCH)
-        visit = (step // self.crops_per_visit) * BATCH + place
-        rows = super().take(position)
-        row = super().take(visit)["row"]
-        start = self.view.draw(self.seed, position, self._frames[row], self.index.sample_rate)
-        return {**rows, "row": row, "start": start}
-
-
 @pytest.fixture(scope="module", params=[1, 2, 4])
 def plan(request, index):
-    plan = Visits(index, AnchorPositive(clip_s=1, min_gap_s=2), seed=1)
-    plan.crops_per_visit = request.param
-    return plan
+    view = AnchorPositive(clip_s=1, min_gap_s=2)
+    return TrainPlan(index, view, seed=1, crops_per_visit=request.param, batch_size=BATCH)
 
 
 @pytest.fixture(scope="module")
-def naive(plan):
+def naive(plan, index):
     """Every clip read on its own, [steps][name]."""
     steps = []
     for step in range(STEPS):
         rows = plan.take(np.arange(step * BATCH, (step + 1) * BATCH))
         clips = [
-            [read_window(plan.index, int(row), int(start), plan.clip_frames) for start in starts]
+            [read_window(index, int(row), int(start), plan.clip_frames) for start in starts]
             for row, starts in zip(rows["row"], rows["start"], strict=True)
         ]
         steps.append({**rows, "clips": np.array(clips)})
