@@ -37,6 +37,8 @@ class Track:
     title: str
     artist: str
     album: str
+    genre: str
+    licence: str
 
 
 class Index:
