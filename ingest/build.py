@@ -25,7 +25,6 @@ from ingest.growth import PASSING, news, planned
 from ingest.lock import LOCK, locked
 from ingest.packing import pack
 from ingest.plan import Plan, check_settings, check_sources, make_plan, read_plans, write_plan
-from ingest.process import Worker, cores
 from ingest.progress import Progress, Tally
 from ingest.scan import Scan, Source, scan
 from ingest.settings import Settings
@@ -33,6 +32,7 @@ from ingest.shard import RECEIPTS, is_complete, receipt_of
 from shards.errors import InputError
 from shards.files import read_parquet, shown
 from shards.place import Place, Remote, place
+from shards.process import Worker, cores
 from shards.schema import DATA, SEEK
 
 log = logging.getLogger(__name__)

@@ -44,7 +44,8 @@ def without_pandas() -> Iterator[None]:
 def main(args: list[str] | None = None) -> int:
     """Run a command; its exit code."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("ingest").setLevel(logging.INFO)
+    for package in ("ingest", "shards"):
+        logging.getLogger(package).setLevel(logging.INFO)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only

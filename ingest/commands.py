@@ -18,7 +18,7 @@ def build_shards(
     /,
     out: Folder,
     sample_rate: int = 16_000,
-    codec: Literal["flac", "wav"] = "flac",
+    codec: Literal["flac", "wav", "copy"] = "flac",
     shard_mib: float = 256.0,
     num_workers: int = 0,
     ray_address: str = "",
@@ -38,8 +38,9 @@ def build_shards(
             are reported and not followed.
         out: Folder of the archive, or its URI.
         sample_rate: Of the archive, in Hz.
-        codec: Of the payload: flac, or wav for the fastest reading; of wav only `ingest verify`
-            notices a flipped bit, of flac every reader does.
+        codec: Of the payload: flac, wav for the fastest reading, or copy for the files' own bytes,
+            most of which a sandboxed decoder decodes at each visit, which is slow; of wav and copy
+            only `ingest verify` is sure to notice a flipped bit, of flac every reader does.
         shard_mib: Size of a shard, about.
         num_workers: Decoder processes; 0 takes one a core, or one a shard on a cluster.
         ray_address: Pack on this Ray cluster, a task a shard; "local" starts one here.
@@ -51,8 +52,8 @@ def build_shards(
         json: Print the summary as JSON.
     """
     from ingest.ahead import decoders_ahead
-    from ingest.process import cores
     from ingest.settings import Settings
+    from shards.process import cores
 
     settings = Settings(sample_rate, codec, shard_mib, min_seconds, max_seconds, licence, limit)
     if dry_run:
@@ -63,7 +64,7 @@ def build_shards(
         found = scan_place(place(audio_dir), without=place(out), known={})
         print(summary.of_scan(audio_dir, found, settings, as_json=json))
         return 0
-    with decoders_ahead(out, settings, 0 if ray_address else num_workers or cores()) as ahead:
+    with decoders_ahead(out, 0 if ray_address else num_workers or cores()) as ahead:
         from ingest import summary
         from ingest.build import build_shards as build
 
@@ -150,16 +151,18 @@ def index(
     licence: str = "",
     json: bool = False,
 ) -> int:
-    """Make existing WebDataset tars an archive without repacking: FLAC and WAV of one sample rate.
+    """Make existing WebDataset tars an archive without repacking, whatever audio they hold.
 
-    Every such member is decoded once to measure it; labels, training and evaluation then read it
-    where it lies. Other audio is listed with what to do. Run again after tars were added or
-    changed, it measures those.
+    Every member is decoded once to measure it. Labels, training and evaluation then read FLAC and
+    WAV of the archive's rate where they lie; all other audio (mp3, ogg, other rates) a sandboxed
+    decoder decodes at each visit, which is slow: `ingest build-shards` on the originals packs them
+    for fast reading. Run again after tars were added or changed, it measures those.
 
     Args:
         tars: WebDataset tars; they are only read.
         out: Folder of the index; the tars may lie in it or anywhere.
-        sample_rate: Tracks of another rate are not indexed; 0 takes the rate that most have.
+        sample_rate: Of the archive, in Hz; 0 takes the one that most FLAC and WAV members have, or
+            16000 if most are neither.
         num_workers: Decoder processes; 0 takes one a core.
         min_seconds: Shorter tracks are rejected.
         max_seconds: Longer tracks are rejected.

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from shards.schema import DATA, SEEK, seek_name, shard_name
+from shards.errors import DamagedTrack
+from shards.sandboxed import Original, WholeTrack
+from shards.schema import DATA, SEEK, payload_name, seek_name, shard_name
 from shards.seek import frame_number
 
 BLOCK_FRAMES = 1 << 20
@@ -46,11 +48,14 @@ def check_shard(out: Path, number: int, receipt: dict[str, Any]) -> Contents:
     found, path = Contents(), out / DATA / shard_name(number)
     rows = receipt["rows"]
     seeks = _seeks(out, number, rows, found) if "seek" in receipt else None
+    copied = bool(receipt.get("copied"))
     with open(path, "rb") as file:
         found.tar.extend(_order(path, rows))
         for row in rows:
             payload = read_payload(file.fileno(), row)
-            why = samples_fault(payload, row) or facts_fault(file.fileno(), row)
+            why = payload_fault(payload, row, copied=copied) or facts_fault(file.fileno(), row)
+            if not why and copied:
+                why = original_fault(path, row)
             if why:
                 found.tracks[row["source"]] = why
             elif seeks is not None and not _seek_fits(seeks, payload, row):
@@ -61,6 +66,26 @@ def check_shard(out: Path, number: int, receipt: dict[str, Any]) -> Contents:
 def read_payload(fd: int, row: dict[str, Any]) -> bytes:
     """A track's payload as it lies in the tar, shorter where that is cut."""
     return os.pread(fd, row["size"], row["offset"])
+
+
+def payload_fault(payload: bytes, row: dict[str, Any], *, copied: bool) -> str:
+    """Why a payload is not the one of its row, "" if it is; of a copy its source's hash tells."""
+    if not copied or len(payload) != row["size"]:
+        return samples_fault(payload, row)
+    same = hashlib.sha256(payload).hexdigest() == row["source_sha256"]
+    return "" if same else "has other bytes than its source"
+
+
+def original_fault(path: Path, row: dict[str, Any]) -> str:
+    """Why a copy is not the track of its row to those who decode it here, "" if it is."""
+    place = (row[name] for name in ("offset", "size", "frames", "sample_rate"))
+    try:
+        track = WholeTrack(Original(path, *place))
+    except DamagedTrack as error:
+        return str(error)
+    digest = hashlib.sha256(track.read(0, row["frames"]).astype("<i2").tobytes())
+    same = digest.hexdigest() == row["pcm_sha256"]
+    return "" if same else "decodes to other samples here than where it was packed"
 
 
 def samples_fault(payload: bytes, row: dict[str, Any]) -> str:
@@ -108,7 +133,9 @@ def read_facts(fd: int, row: dict[str, Any]) -> dict[str, Any] | None:
 def _order(path: Path, rows: list[dict[str, Any]]) -> list[str]:
     """What is wrong with the sequence of members: payload and JSON of each track, in order."""
     wanted = [
-        name for row in rows for name in (f"{row['key']}.{row['codec']}", f"{row['key']}.json")
+        name
+        for row in rows
+        for name in (payload_name(row["key"], row["codec"]), f"{row['key']}.json")
     ]
     try:
         with tarfile.open(path, "r:") as tar:

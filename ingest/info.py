@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ingest.slow import slow
 from ingest.summary import MIB, counts_of, holds
 from shards.files import read_parquet, shown
 from shards.index import Index
@@ -77,7 +78,8 @@ def of_archive(path: Path, *, as_json: bool) -> str:
     facts = facts_of(path)
     if as_json:
         return json.dumps(facts)
-    lines = [holds(path, Index.open(path).manifest)]
+    manifest = Index.open(path).manifest
+    lines = [holds(path, manifest), *slow(manifest)]
     lines += [f"{name + ':':<10} {text}" for name, text in _told(facts) if text]
     for name, info in facts["labels"].items():
         counts = ", ".join(f"{split} {info['counts'][split]}" for split in SPLITS)

@@ -21,16 +21,16 @@ import numpy as np
 import soundfile
 
 from ingest.catalog import TABLES
-from ingest.contents import NOT_FACTS, read_facts, read_payload, sample_blocks, samples_fault
+from ingest.contents import NOT_FACTS, payload_fault, read_facts, read_payload, sample_blocks
 from ingest.inputs import inputs_of
-from ingest.payload import Sink, write
+from ingest.payload import COPY, Sink, write
 from ingest.plan import Plan
 from ingest.pool import Decoded, Outcome, Pool
-from ingest.process import cores
 from ingest.scan import Rejected, Source
 from ingest.shard import receipt_of, write_shard
 from shards.errors import InputError
 from shards.files import read_parquet
+from shards.process import cores
 from shards.schema import DATA, SEEK, of_generation, seek_name, shard_name
 
 Row = dict[str, Any]
@@ -52,6 +52,11 @@ class Shard:
     number: int
     rows: dict[str, Row]
     rejected: dict[str, Rejected]
+
+    @property
+    def copied(self) -> bool:
+        """Whether its payloads are their sources' bytes."""
+        return self.plan.settings.codec == COPY
 
     @property
     def tar(self) -> Path:
@@ -126,7 +131,10 @@ def whole_tracks(shard: Shard) -> set[str]:
         return set()
     with open(shard.tar, "rb") as file, ThreadPoolExecutor(cores()) as threads:
         rows = shard.rows.values()
-        faults = threads.map(lambda row: samples_fault(read_payload(file.fileno(), row), row), rows)
+        faults = threads.map(
+            lambda row: payload_fault(read_payload(file.fileno(), row), row, copied=shard.copied),
+            rows,
+        )
         return {key for key, fault in zip(shard.rows, faults, strict=True) if not fault}
 
 
@@ -158,7 +166,7 @@ def copied(shard: Shard, scratch: Path, source: Source) -> Decoded:
     """A whole track with the bytes it has; its seek table must be whole too."""
     row = shard.rows[source.key]
     seek = np.zeros(0, np.uint32)
-    if row["codec"] == "flac":
+    if shard.plan.settings.codec == "flac":
         end = row["seek"] - (-row["frames"] // row["sample_rate"])
         seek = np.load(shard.out / SEEK / seek_name(shard.number))[row["seek"] : end]
     payload = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - whoever writes the tar closes it
@@ -167,7 +175,12 @@ def copied(shard: Shard, scratch: Path, source: Source) -> Decoded:
 
 
 def encoded(shard: Shard, scratch: Path, source: Source) -> Decoded:
-    """A whole track encoded again, so that what no decoder looks at is as it was, too."""
+    """A whole track encoded again, so that what no decoder looks at is as it was, too.
+
+    A copy is whole in every bit or not at all.
+    """
+    if shard.copied:
+        return copied(shard, scratch, source)
     row = shard.rows[source.key]
     payload = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - whoever writes the tar closes it
     sink = Sink(payload.fileno())

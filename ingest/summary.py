@@ -14,6 +14,7 @@ from ingest.build import Built
 from ingest.plan import make_plan
 from ingest.scan import Scan
 from ingest.settings import Settings
+from ingest.slow import called, num_slow, slow
 from shards.files import shown
 from shards.place import Place
 from shards.schema import REJECTED
@@ -51,6 +52,7 @@ def of_build(built: Built, *, as_json: bool) -> str:
         )
     else:
         lines.append("nothing to do: the archive is complete")
+    lines += slow(manifest)
     lines += rejections(built.rejected, manifest["others"])
     if built.changed:
         lines.append(
@@ -133,6 +135,7 @@ def counts_of(manifest: dict[str, Any]) -> dict[str, Any]:
         "shards": len(manifest["shards"]),
         "sample_rate": manifest["sample_rate"],
         "codec": manifest["codec"],
+        "sandboxed": num_slow(manifest),
         "rejected": manifest["rejected"],
         "others": manifest["others"],
     }
@@ -143,7 +146,8 @@ def holds(path: Place, manifest: dict[str, Any]) -> str:
     counts = counts_of(manifest)
     return (
         f"{shown(path)}: {counts['tracks']} tracks, {counts['hours']:.2f} h, "
-        f"{counts['bytes'] / MIB:.1f} MiB of {counts['codec']} at {counts['sample_rate']} Hz "
+        f"{counts['bytes'] / MIB:.1f} MiB of {called(counts['codec'])} at "
+        f"{counts['sample_rate']} Hz "
         f"in {counts['shards']} shards"
     )
 

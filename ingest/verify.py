@@ -20,10 +20,10 @@ from ingest.contents import check_shard
 from ingest.faults import DAMAGED, WHOLE, Report, fault_of
 from ingest.ledger import MISSING, Entry, Ledger, number_of, read_ledger
 from ingest.plan import plan_paths, read_plans
-from ingest.process import cores
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from shards.errors import InputError
 from shards.files import sha256_file, shown
+from shards.process import cores
 from shards.progress import Progress
 from shards.schema import DATA, SEEK
 

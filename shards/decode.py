@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from shards.errors import DamagedTrack
 from shards.index import Index
+from shards.place import Place
 from shards.plan import Plan, Rows
-from shards.reader import DamagedTrack, TrackFile
+from shards.reader import open_payload
+from shards.sandboxed import Original
 
 
 def locate(index: Index, rows: Rows) -> Rows:
     """Plan rows with where each track's bytes lie, so that whoever decodes needs no index."""
-    where = {name: index.column(name)[rows["row"]] for name in ("shard", "offset", "size")}
-    return {**rows, **where, "track_frames": index.column("frames")[rows["row"]]}
+    row = rows["row"]
+    where = {name: index.column(name)[row] for name in ("shard", "offset", "size")}
+    what = {"track_frames": index.column("frames")[row], "sandboxed": index.sandboxed[row]}
+    return {**rows, **where, **what}
 
 
 @dataclass(frozen=True)
@@ -25,15 +29,17 @@ class Decoder:
     Args:
         shards: Paths of the archive's shards.
         clip_frames: Samples T of a clip.
+        rate_hz: Of the archive.
     """
 
-    shards: tuple[Path, ...]
+    shards: tuple[Place, ...]
     clip_frames: int
+    rate_hz: int
 
     @classmethod
     def of(cls, plan: Plan) -> Decoder:
         """The decoder of a plan's archive."""
-        return cls(tuple(plan.index.shards), plan.clip_frames)
+        return cls(tuple(plan.index.shards), plan.clip_frames, plan.index.sample_rate)
 
     def __call__(self, rows: Rows) -> Rows:
         """Clips int16 [n, V, T] and valid [n], beside position, row, start, frames and seed."""
@@ -48,10 +54,10 @@ class Decoder:
 
     def _read(self, rows: Rows, i: int, out: np.ndarray) -> bool:
         """Fill the clips [V, T] of one track; False, and silence, if it is damaged."""
-        path = self.shards[rows["shard"][i]]
         offset, size, frames = (int(rows[c][i]) for c in ("offset", "size", "track_frames"))
+        where = Original(self.shards[rows["shard"][i]], offset, size, frames, self.rate_hz)
         try:
-            with TrackFile(path, offset, size, frames) as track:
+            with open_payload(where, sandboxed=bool(rows["sandboxed"][i])) as track:
                 for v in np.argsort(rows["start"][i]):  # forward seeks cost half
                     count = int(rows["frames"][i, v])
                     out[v, :count] = track.read(int(rows["start"][i, v]), count)

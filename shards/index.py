@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shards.errors import InputError
 from shards.files import read_parquet, shown
 from shards.place import Place, place, size_of
-from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST
+from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST, STRAIGHT
 from shards.sealed import read_sealed
 
 
@@ -104,9 +105,20 @@ class Index:
         return int(self.manifest["sample_rate"])
 
     @cached_property
+    def sandboxed(self) -> np.ndarray:
+        """Whether each track is decoded as a whole, in a sandbox, at each visit; bool [N]."""
+        return sandboxed(self.table)
+
+    @cached_property
     def row_of_key(self) -> dict[str, int]:
         """Key → row."""
         return {key: row for row, key in enumerate(self.column("key"))}
+
+
+def sandboxed(table: pa.Table) -> np.ndarray:
+    """Whether each track's codec is not one of those that are read where they lie; bool [N]."""
+    straight = pc.is_in(table.column("codec"), value_set=pa.array(STRAIGHT))
+    return np.asarray(~straight.to_numpy())
 
 
 def read_manifest(path: Place) -> dict[str, Any]:

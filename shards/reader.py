@@ -1,105 +1,32 @@
-"""From an index row to samples: only the bytes that a window needs are touched."""
+"""From an index row to samples: only the bytes that a window needs are touched, where that can be.
+
+flac, wav     read where they lie, a window at a time
+the same in an object store: one request a window, by the seek table of a packed FLAC
+all others    originals, decoded as a whole in a sandbox (see `sandboxed`)
+"""
 
 from __future__ import annotations
 
-import io
-import mmap
-import os
-import threading
-from collections import OrderedDict
-from functools import lru_cache
-from pathlib import Path
-
 import numpy as np
 import soundfile
-from pyarrow import NativeFile
 
+from shards.errors import DamagedTrack
 from shards.files import shown
 from shards.index import Index
-from shards.place import Remote
+from shards.member import Member, payload_of
+from shards.place import Place, Remote
 from shards.samples import mix, to_int16
-from shards.seek import read_by_range
-
-MAX_OPEN_SHARDS = 256
-
-
-class DamagedTrack(ValueError):
-    """A payload that does not decode to the samples its index row promises."""
-
-
-class MappedShards:
-    """Shards mapped into memory, the least recently used closed first; safe for threads."""
-
-    def __init__(self, limit: int = MAX_OPEN_SHARDS) -> None:
-        self.limit = limit
-        self._maps: OrderedDict[Path, mmap.mmap] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, path: Path) -> mmap.mmap:
-        """The shard's bytes; a mapping in use elsewhere stays alive until its user is done."""
-        with self._lock:
-            if path in self._maps:
-                self._maps.move_to_end(path)
-                return self._maps[path]
-            fd = os.open(path, os.O_RDONLY)
-            try:
-                self._maps[path] = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-            finally:
-                os.close(fd)
-            while len(self._maps) > self.limit:
-                self._maps.popitem(last=False)  # closed by its last reference
-            return self._maps[path]
-
-
-_SHARDS = MappedShards()
-
-
-class Member(io.RawIOBase):
-    """One member of a mapped tar as a file: libsndfile seeks and reads in it without a copy."""
-
-    def __init__(self, shard: mmap.mmap, offset: int, size: int) -> None:
-        super().__init__()
-        self._bytes = memoryview(shard)[offset : offset + size]
-        self._at = 0
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
-
-    def tell(self) -> int:
-        """Place in the member."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place inside the member."""
-        base = (0, self._at, len(self._bytes))[whence]
-        self._at = min(max(base + offset, 0), len(self._bytes))
-        return self._at
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Copy what is left, at most the buffer's size."""
-        part = self._bytes[self._at : self._at + len(buffer)]
-        buffer[: len(part)] = part
-        self._at += len(part)
-        return len(part)
-
-    def close(self) -> None:
-        """Let go of the shard."""
-        self._bytes.release()
-        super().close()
+from shards.sandboxed import Original, WholeTrack
+from shards.seek import has_seek_tables, read_by_range
 
 
 class TrackFile:
     """An open track of an archive, from which any number of windows is read."""
 
-    def __init__(self, path: Path, offset: int, size: int, frames: int) -> None:
+    def __init__(self, path: Place, offset: int, size: int, frames: int) -> None:
         self._where = f"{shown(path)} at byte {offset}"
         self.frames = frames
-        self._member = Member(_SHARDS.get(path), offset, size)
+        self._member = Member(payload_of(path, offset, size))
         try:
             self._sound = soundfile.SoundFile(self._member)
         except soundfile.LibsndfileError as error:
@@ -133,24 +60,8 @@ class TrackFile:
         self._member.close()
 
 
-def open_track(index: Index, row: int) -> TrackFile | RangeFile:
-    """The track of an index row, open for reading."""
-    shard, offset, size, frames = (
-        index.column(name)[row] for name in ("shard", "offset", "size", "frames")
-    )
-    path = index.shards[shard]
-    if isinstance(path, Remote):
-        return RangeFile(index, row, path)
-    return TrackFile(path, int(offset), int(size), int(frames))
-
-
-@lru_cache(maxsize=MAX_OPEN_SHARDS)
-def _opened(shard: Remote) -> NativeFile:
-    return shard.open()
-
-
 class RangeFile:
-    """A track in an object store: every window is one request."""
+    """A packed FLAC track in an object store: every window is one request."""
 
     def __init__(self, index: Index, row: int, shard: Remote) -> None:
         self._index, self._row, self._shard = index, row, shard
@@ -169,13 +80,35 @@ class RangeFile:
         return samples
 
     def _fetch(self, offset: int, size: int) -> bytes:
-        return bytes(_opened(self._shard).read_at(size, offset))
+        return bytes(payload_of(self._shard, offset, size))
 
     def __enter__(self) -> RangeFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         return None
+
+
+OpenTrack = TrackFile | RangeFile | WholeTrack
+
+
+def open_track(index: Index, row: int) -> OpenTrack:
+    """The track of an index row, open for reading."""
+    shard, offset, size, frames, rate_hz = (
+        int(index.column(name)[row])
+        for name in ("shard", "offset", "size", "frames", "sample_rate")
+    )
+    path, sandboxed = index.shards[shard], bool(index.sandboxed[row])
+    if isinstance(path, Remote) and not sandboxed and has_seek_tables(index, shard):
+        return RangeFile(index, row, path)
+    return open_payload(Original(path, offset, size, frames, rate_hz), sandboxed=sandboxed)
+
+
+def open_payload(payload: Original, *, sandboxed: bool) -> TrackFile | WholeTrack:
+    """A track by where its payload lies, open for reading."""
+    if sandboxed:
+        return WholeTrack(payload)
+    return TrackFile(payload.shard, payload.offset, payload.size, payload.frames)
 
 
 def read_window(index: Index, row: int, start: int, frames: int) -> np.ndarray:

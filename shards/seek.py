@@ -55,6 +55,11 @@ def read_by_range(index: Index, row: int, start: int, frames: int, fetch: Fetch)
     return decode_frames(data, rate_hz, start, frames)
 
 
+def has_seek_tables(index: Index, shard: int) -> bool:
+    """Whether a shard's payload is FLAC that was packed here."""
+    return f"{SEEK}/{seek_name(shard)}" in index.manifest["files"]
+
+
 def seek_table(index: Index, row: int) -> np.ndarray:
     """Byte offsets in a track's payload, uint32, one for each second begun."""
     shard, begin, frames, rate_hz = (

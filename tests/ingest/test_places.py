@@ -103,6 +103,21 @@ def test_windows_of_a_track_in_a_store_are_those_of_a_local_one(local, bucket, s
             np.testing.assert_array_equal(read_window(there, row, start, frames), wanted)
 
 
+def test_originals_in_a_store_have_the_bytes_of_local_ones_and_read_alike(music, bucket, store):
+    """Of the copies, FLAC of the archive's rate is read by itself, the others in the sandbox."""
+    copied = Settings(shard_mib=0.1, codec="copy")
+    local = build_shards(music, music.parent / "copied", settings=copied, num_workers=1).out
+    out = place(f"{bucket}/shards?{store}")
+    build_shards(music, out, settings=copied, num_workers=1)
+    assert tree(out) == tree(local)
+    assert set(Index.open(out).column("codec")) == {"flac", "raw-flac"}
+    assert samples(out) == samples(local)
+    here, there = Index.open(local), Index.open(out)
+    for row in range(len(here)):
+        wanted = read_window(here, row, 5_000, 7_000)
+        np.testing.assert_array_equal(read_window(there, row, 5_000, 7_000), wanted)
+
+
 def test_music_in_a_store_is_packed_resumed_and_grows(music, local, bucket, store, make_chord):
     source, out = place(f"{bucket}/music?{store}"), place(f"{bucket}/shards?{store}")
     upload(music, source)
