@@ -71,7 +71,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--track-s", type=int, default=120)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=12.0, help="of each run, a fifth warms up")
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--hour", action="store_true", help="memory over an hour of each")
     parser.add_argument("--picture", type=Path, help="bars of the table (.png)")

@@ -62,7 +62,7 @@ def tensors(batch):
 
 def batches(given):
     """Row, start and sum of each row of the batches."""
-    cuts = CutSet.from_shar(in_dir=given.data / NAME, shuffle_shards=True, seed="randomized")
+    cuts = CutSet.from_shar(in_dir=given.data / NAME, shuffle_shards=True, seed=0)
     cuts = cuts.repeat(preserve_id=True)
     sampler = DynamicCutSampler(
         cuts, max_cuts=given.batch_size, shuffle=True, shuffle_buffer_size=BUFFER

@@ -12,8 +12,10 @@ from shards.stream import stream
 def batches(given):
     """Row, start and sum of each row of the batches."""
     index = Index.open(given.data / given.payload)
-    plan = TrainPlan(index, VIEWS[given.view])
-    for batch in stream(
+    crops = {"crops_per_visit": given.crops, "batch_size": given.batch_size}
+    plan = TrainPlan(index, VIEWS[given.view], **(crops if given.crops > 1 else {}))
+    with stream(
         plan, batch_size=given.batch_size, backend=given.backend, num_workers=given.workers
-    ):
-        yield batch.row.copy(), batch.start.copy(), sums(batch.clips)
+    ) as ours:
+        for batch in ours:
+            yield batch.row.copy(), batch.start.copy(), sums(batch.clips)

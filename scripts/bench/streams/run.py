@@ -23,6 +23,7 @@ from scripts.bench.streams.common import Given, sums
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 WARM_UP = 0.2
 """Share of the time before the clock starts: queues are full then and stay so to the end."""
+BURSTS = 3
 CHECKED = 3
 
 
@@ -43,7 +44,8 @@ def main():
     batches = module.batches(given)
     first = next(batches)
     facts = {"first_s": time.time() - options.begun, "asked_s": time.time() - asked}
-    facts |= measured(batches, options.seconds, options.memory_every)
+    least = BURSTS * options.workers * options.batch_size
+    facts |= measured(batches, options.seconds, least, options.memory_every)
     facts["wrong"] = wrong(given.data, first)
     batches.close()
     if options.again:
@@ -64,7 +66,7 @@ def arguments():
     parser.add_argument("--view", default="pair")
     parser.add_argument("--backend", default="")
     parser.add_argument("--crops", type=int, default=1)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--memory-every", type=float, default=2.0)
@@ -72,19 +74,25 @@ def arguments():
     return parser.parse_args()
 
 
-def measured(batches, seconds, memory_every_s):
-    """Views a second and CPU seconds a view, after a warm-up; memory now and then."""
+def measured(batches, seconds, least, memory_every_s):
+    """Views a second and CPU seconds a view, after a warm-up; memory now and then.
+
+    Slow streams give their batches in bursts, a batch of each worker: at least so many views are
+    waited for, in the warm-up and after it.
+    """
     begun, memory, ended = time.monotonic(), [], threading.Event()
-    watcher = threading.Thread(target=watch, args=(memory, memory_every_s, ended))
+    watcher = threading.Thread(target=watch, args=(memory, memory_every_s, ended), daemon=True)
     watcher.start()
-    clock, cpu, views = None, 0.0, 0
+    clock, cpu, views, warm = None, 0.0, 0, 0
     for row, _, _ in batches:
         now = time.monotonic()
         if clock is not None:
             views += len(row)
-            if now - begun >= seconds:
+            if now - begun >= seconds and views >= least:
                 break
-        elif now - begun >= WARM_UP * seconds:
+            continue
+        warm += len(row)
+        if now - begun >= WARM_UP * seconds and warm >= least:
             clock, cpu = now, cpu_s()
     cpu, took = cpu_s() - cpu, now - clock
     ended.set()
