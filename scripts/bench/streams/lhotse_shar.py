@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from lhotse import CutSet, Recording
 from lhotse.dataset import DynamicCutSampler
+from lhotse.dataset.dataloading import make_worker_init_fn
 from lhotse.dataset.iterable_dataset import IterableDatasetWrapper
 from torch.utils.data import DataLoader, Dataset
 
@@ -62,11 +63,19 @@ def tensors(batch):
 
 def batches(given):
     """Row, start and sum of each row of the batches."""
-    cuts = CutSet.from_shar(in_dir=given.data / NAME, shuffle_shards=True, seed=0)
+    cuts = CutSet.from_shar(
+        in_dir=given.data / NAME, shuffle_shards=True, split_for_dataloading=True, seed=0
+    )
     cuts = cuts.repeat(preserve_id=True)
     sampler = DynamicCutSampler(
         cuts, max_cuts=given.batch_size, shuffle=True, shuffle_buffer_size=BUFFER
     )
     wrapped = IterableDatasetWrapper(Clips(given), sampler)
-    loader = DataLoader(wrapped, batch_size=None, num_workers=given.workers, collate_fn=tensors)
+    loader = DataLoader(
+        wrapped,
+        batch_size=None,
+        num_workers=given.workers,
+        collate_fn=tensors,
+        worker_init_fn=make_worker_init_fn(seed=0),
+    )
     yield from loaded(loader)
