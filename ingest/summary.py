@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.build import Built
@@ -15,7 +13,7 @@ from ingest.plan import make_plan
 from ingest.scan import Scan
 from ingest.settings import Settings
 from ingest.slow import called, num_slow, slow
-from shards.files import shown
+from shards.files import shown, typed
 from shards.place import Place
 from shards.schema import REJECTED
 
@@ -59,8 +57,7 @@ def of_build(built: Built, *, as_json: bool) -> str:
             f"{built.changed} audio files changed since they were packed; the archive keeps what "
             "it has: pack into a new --out to have them as they are now"
         )
-    where = shlex.quote(str(built.out))
-    lines.append(f"next: ingest labels {where} LABELS.csv --all")
+    lines.append(f"next: ingest labels {typed(built.out)} LABELS.csv --all")
     return "\n".join(lines)
 
 
@@ -87,7 +84,7 @@ def of_scan(audio_dir: str, found: Scan, settings: Settings, *, as_json: bool) -
     return "\n".join([first, *rejections(rejected, found.others)])
 
 
-def of_verify(path: Path, report: Report, level: str, *, as_json: bool) -> str:
+def of_verify(path: Place, report: Report, level: str, *, as_json: bool) -> str:
     """What was looked at, and each fault with what it means and what to type."""
     if as_json:
         return json.dumps({"level": level, **asdict(report)})
@@ -104,7 +101,7 @@ def of_verify(path: Path, report: Report, level: str, *, as_json: bool) -> str:
     return "\n".join(lines)
 
 
-def of_repair(path: Path, repaired: Repaired, *, dry_run: bool, as_json: bool) -> str:
+def of_repair(path: Place, repaired: Repaired, *, dry_run: bool, as_json: bool) -> str:
     """What was restored, what was not, and why."""
     if as_json:
         return json.dumps({"dry_run": dry_run, **asdict(repaired)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shards.errors import InputError
-from shards.files import read_parquet, shown
-from shards.place import Place, place, size_of
+from shards.files import read_parquet, shown, typed
+from shards.place import Place, listed, place, size_of
 from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST, STRAIGHT
 from shards.sealed import read_sealed
 
@@ -128,7 +127,7 @@ def read_manifest(path: Place) -> dict[str, Any]:
     if not (path / MANIFEST).exists():
         raise InputError(
             f"{shown(path)} has no {MANIFEST}: no archive, or one whose packing has not ended. "
-            f"Run `ingest build-shards AUDIO_DIR --out {shown(path)}` (again)."
+            f"Run `ingest build-shards AUDIO_DIR --out {typed(path)}` (again)."
         )
     manifest = read_sealed(path / MANIFEST, remedy=to_repair(path))
     if not isinstance(manifest.get("format"), int):
@@ -145,12 +144,12 @@ def check_shards(path: Place, manifest: dict[str, Any]) -> None:
 
     One that `ingest index` made of tars that were there before names them wherever they lie.
     """
-    wrong = []
+    wrong, there = [], listed(path)
     for shard in manifest["shards"]:
         name = shard["name"]
         if not manifest.get("foreign") and not _is_below(name):
             raise InputError(f"{shown(path / MANIFEST)} names a shard outside: {shown(name)}.")
-        file = path / name
+        file = there / name
         size = size_of(file) if file.is_file() else None
         if size != shard["bytes"]:
             found = "is missing" if size is None else f"has {size} bytes"
@@ -161,7 +160,7 @@ def check_shards(path: Place, manifest: dict[str, Any]) -> None:
 
 def to_repair(path: Place) -> str:
     """What to type when a file of an archive is damaged."""
-    return f"Run `ingest repair {shlex.quote(shown(path))} AUDIO_DIR`."
+    return f"Run `ingest repair {typed(path)} AUDIO_DIR`."
 
 
 def _is_below(name: str) -> bool:

@@ -9,18 +9,14 @@ so a wrong range or a damaged frame is noticed.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 import soundfile
 
 from shards.index import Index
-from shards.place import Place, Remote
+from shards.place import Fetch, Place, Remote
 from shards.schema import SEEK, seek_name
-
-Fetch = Callable[[int, int], bytes]
-"""Offset and size of a range of a shard → its bytes, from wherever shards lie."""
 
 MAX_BLOCK = 4_608
 """Samples of a FLAC frame in the streamable subset up to 48 kHz (RFC 9639, 7)."""

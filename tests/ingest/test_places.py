@@ -21,35 +21,10 @@ from shards.index import Index
 from shards.place import Remote, place
 from shards.reader import read_track, read_window
 from shards.schema import DATA
+from tests.ingest.stores import tree, upload
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings(shard_mib=0.01)
-
-
-@pytest.fixture(scope="module")
-def store():
-    """The address of an object store that lives in this process."""
-    moto_server = pytest.importorskip("moto.server", reason="moto is not installed")
-    server = moto_server.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        yield f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(store, request) -> str:
-    """URI of an empty bucket, without options."""
-    from pyarrow.fs import FileSystem
-
-    name = f"test-{abs(hash(request.node.name))}"
-    system, _ = FileSystem.from_uri(f"s3://{name}?{store}&allow_bucket_creation=true")
-    system.create_dir(name)
-    return f"s3://{name}"
 
 
 @pytest.fixture
@@ -64,22 +39,6 @@ def music(tmp_path, make_chord) -> Path:
 @pytest.fixture
 def local(music) -> Path:
     return build_shards(music, music.parent / "local", settings=SETTINGS, num_workers=1).out
-
-
-def tree(folder: Path | Remote) -> dict[str, bytes]:
-    """Relative name → bytes of every file but the lock."""
-    if isinstance(folder, Remote):
-        names = [folder.below(info) for info in folder.walk()]
-    else:
-        names = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()]
-    return {name: (folder / name).read_bytes() for name in names if name != ".lock"}
-
-
-def upload(folder: Path, into: Remote) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with open(path, "rb") as file:
-                (into / str(path.relative_to(folder))).put(file)
 
 
 def samples(folder: Path | Remote) -> dict[str, bytes]:
