@@ -21,7 +21,7 @@ import numpy as np
 
 from shards.errors import InputError
 from shards.index import Index
-from shards.place import Remote
+from shards.place import Place, Remote
 from shards.reader import open_track
 from shards.sound import Sound
 from shards.text import shown
@@ -73,6 +73,10 @@ class Archive:
     def __contains__(self, key: str) -> bool:
         """Whether a track of this key is here."""
         return self.index.row_of_key.get(key) in self.rows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, it is opened there: an index is larger than its path."""
+        return _opened_again, (self.index.path, self.index.fingerprint, self.rows)
 
     @property
     def sample_rate(self) -> int:
@@ -137,6 +141,14 @@ class Archive:
         with open_track(self.index, row) as track:
             samples = track.read(start, max(0, stop - start))
         return Sound(samples, rate_hz, start / rate_hz, self.index[row])
+
+
+def _opened_again(path: Place, fingerprint: str, rows: np.ndarray) -> Archive:
+    """The tracks that were sent, if they still stand where they did."""
+    index = Index.open(path)
+    if index.fingerprint != fingerprint:
+        raise InputError(f"{shown(path)} has changed since it was opened: open it again.")
+    return Archive(index, rows)
 
 
 def _places(which: Many) -> slice | np.ndarray:

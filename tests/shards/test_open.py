@@ -15,6 +15,8 @@ import pytest
 import soundfile
 
 import shards
+from ingest import build_shards
+from ingest.settings import Settings
 from shards.errors import InputError
 from shards.index import Index
 from shards.labels import label_schema, write_labels
@@ -139,16 +141,19 @@ def test_it_prints_hours_tracks_rate_licence_and_labels(copy):
     assert re.search(r"row 2, '.*', 1.50 s from 2.00 s of \d+", repr(shards.open(copy)[2, 2:3.5]))
 
 
-def test_its_page_escapes_what_came_from_outside(opened):
-    evil = "<script>alert('x')</script>\x1b[2J"
-    place = opened.index.table.schema.get_field_index("title")
-    table = opened.index.table.set_column(place, "title", pa.array([evil] * 12, pa.string()))
-    index = Index(opened.index.path, opened.index.manifest, table)
-    hostile = shards.Archive(index, np.arange(12))
+def test_its_page_escapes_what_came_from_outside(tmp_path):
+    (tmp_path / "audio").mkdir()
+    name = "<img src=x onerror=alert('x')>\x1b[2J.wav"
+    soundfile.write(tmp_path / "audio" / name, np.sin(np.arange(16_000) / 9), 16_000)
+    settings = Settings(licence="<script>alert('x')</script>")
+    build_shards(tmp_path / "audio", tmp_path / "out", settings=settings, num_workers=1)
+    hostile = shards.open(tmp_path / "out")
     for page in (hostile._repr_html_(), hostile[0, :0.1]._repr_html_()):
         assert "<script" not in page
+        assert "<img" not in page
         assert "\x1b" not in page
         assert "&lt;script&gt;" in page
+        assert "&lt;img" in page
 
 
 def test_its_page_counts_labels_and_names_damaged_ones(copy):
@@ -204,10 +209,18 @@ def test_an_archive_of_an_object_store_is_opened_alike(archive, opened):
     assert shards.open(archive.as_uri()).table.equals(opened.table)
 
 
-def test_it_can_be_sent_to_another_process(opened):
+def test_it_can_be_sent_to_another_process_unless_the_archive_changes(copy, tmp_path):
     """So torch's DataLoader takes it as it is."""
-    sent = pickle.loads(pickle.dumps(opened[3:6]))
-    np.testing.assert_array_equal(sent[1, :1.0].samples, opened[4, :1.0].samples)
+    opened = shards.open(copy)
+    data = pickle.dumps(opened[3:6])
+    assert len(data) < 2_000
+    np.testing.assert_array_equal(pickle.loads(data)[1, :1.0].samples, opened[4, :1.0].samples)
+    (tmp_path / "audio").mkdir()
+    soundfile.write(tmp_path / "audio" / "a.wav", np.sin(np.arange(16_000) / 9), 16_000)
+    shutil.rmtree(copy)
+    build_shards(tmp_path / "audio", copy, num_workers=1)
+    with pytest.raises(InputError, match="has changed since it was opened"):
+        pickle.loads(data)
 
 
 def test_neither_torch_nor_ray_nor_pandas_is_loaded(archive):

@@ -31,6 +31,8 @@ STREAMERS = {
     "inline": OURS,
     "inline wav": replace(OURS, payload="wav", limit="bare wav"),
     "inline 4 clips": replace(OURS, view="nested", limit="bare 4 clips"),
+    "inline 2 crops": replace(OURS, crops=2),
+    "inline 4 crops": replace(OURS, crops=4),
     "ray": replace(OURS, backend="ray"),
     "ray wav": replace(OURS, backend="ray", payload="wav", limit="bare wav"),
     "mosaicml": Streamer(
