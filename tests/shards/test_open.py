@@ -223,7 +223,7 @@ def test_it_can_be_sent_to_another_process_unless_the_archive_changes(copy, tmp_
         pickle.loads(data)
 
 
-def test_neither_torch_nor_ray_nor_pandas_is_loaded(archive):
+def test_neither_torch_nor_ray_is_loaded(archive):
     code = (
         "import sys, shards\n"
         f"archive = shards.open({str(archive)!r})\n"
