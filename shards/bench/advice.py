@@ -27,7 +27,7 @@ def bottleneck(found: Found) -> str:
     if found.model is not None and best >= ENOUGH * found.model:
         return "model"
     limits = {
-        "disk": found.read_warm if found.fits_memory else found.read_cold,
+        "disk": found.disk,
         "decode": found.decode * found.cores,
         "copy": math.inf if found.to_device is None else found.to_device,
     }
@@ -43,8 +43,7 @@ def wav_gain(found: Found) -> float:
     workers, best = found.best
     now_s = workers / best
     saved_s = 1 / found.decode - 1 / found.memcpy
-    disk = found.read_warm if found.fits_memory else found.read_cold
-    disk *= found.row_bytes / found.clip_bytes
+    disk = found.disk * found.row_bytes / found.clip_bytes
     return min(workers / max(now_s - saved_s, 1 / found.memcpy), disk) / best
 
 
@@ -66,8 +65,6 @@ def _disk(found: Found) -> list[str]:
     line = f"{where}-bound: {found.read_cold:.0f} rows/s can be read"
     if found.remote:
         return [f"{line}: --crops-per-visit 2, --order windowed, or a copy of the shards here."]
-    if found.fits_memory:
-        return [f"{line} even from memory: --crops-per-visit 2."]
     less = " FLAC needs fewer bytes than WAV." if found.codec == "wav" else ""
     return [f"{line}: --order windowed reads shards in turn; --crops-per-visit 2 reads half.{less}"]
 
@@ -94,8 +91,8 @@ def _copy(found: Found) -> list[str]:
 
 def _hand_over(found: Found) -> list[str]:
     return [
-        "bound by the hand-over: reading and decoding could give more than the stream does. Is the "
-        "machine busy with other work? If not: larger --batch-size, other --num-workers."
+        "bound by copies and the hand-over: reading and decoding could give more than the stream "
+        "does. Is the machine busy with other work? If not: another --batch-size or --num-workers."
     ]
 
 

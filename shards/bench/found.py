@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -62,3 +63,8 @@ class Found:
     def fits_memory(self) -> bool:
         """Whether the kernel can keep the archive: then a disk is read once and never again."""
         return not self.remote and self.archive_bytes < self.memory_bytes / 2
+
+    @property
+    def disk(self) -> float:
+        """Rows a second that can be read pass after pass, infinite if memory keeps them."""
+        return math.inf if self.fits_memory else self.read_cold

@@ -78,6 +78,7 @@ def test_the_gain_of_wav_ends_where_the_disk_does():
     free = replace(FOUND, read_cold=1e9)
     assert wav_gain(free) == pytest.approx(4 / (now_s - decode_s + copy_s) / 760)
     assert wav_gain(FOUND) == pytest.approx(5_000 / 2 / 760)
+    assert wav_gain(replace(FOUND, archive_bytes=GIB)) == pytest.approx(wav_gain(free))
 
 
 def test_the_disk_is_the_limit_only_of_what_does_not_fit_in_memory():
@@ -106,6 +107,8 @@ def test_a_slow_bus_is_the_limit():
 def test_a_stream_far_below_every_stage_is_held_up_between_them():
     held_up = {"inline": {1: 150.0, 4: 300.0}}
     assert bottleneck(replace(FOUND, **held_up)) == "hand-over"
+    in_memory = {"archive_bytes": GIB, "codec": "wav", "decode": math.inf}
+    assert bottleneck(replace(FOUND, **in_memory)) == "hand-over"  # nothing else is left
     assert "batch-size" in said(**held_up)
 
 
