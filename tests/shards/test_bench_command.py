@@ -48,7 +48,6 @@ def test_an_archive_is_measured_stage_by_stage(archive, capsys):
     assert set(facts["inline"]) == set(facts["inline_first_s"]) == {"1", "2"}
     for stage in ("read_cold", "read_warm", "decode", "memcpy"):
         assert 1 < facts[stage] < 1e7
-    assert facts["read_warm"] > facts["decode"]  # from memory, more than one process decodes
     assert facts["bottleneck"] in ("disk", "decode", "hand-over")
     assert facts["model"] is facts["ray"] is None
 
