@@ -16,7 +16,8 @@ from shards.index import Index
 from shards.member import Member, payload_of
 from shards.place import Place, Remote
 from shards.samples import mix, to_int16
-from shards.sandboxed import Original, WholeTrack
+from shards.sandboxed import Original as Original
+from shards.sandboxed import WholeTrack
 from shards.seek import has_seek_tables, read_by_range
 
 
