@@ -72,8 +72,8 @@ def _disk(found: Found) -> list[str]:
 def _decode(found: Found) -> list[str]:
     if not found.packed:
         return [
-            "decode-bound: these are original bytes, read whole by a decoder in a sandbox; "
-            "`ingest build-shards` packs them so that windows are read by themselves."
+            "decode-bound: these tracks are opened as they came; `ingest build-shards` packs them "
+            "so that windows are read by themselves."
         ]
     more = found.clip_bytes / found.row_bytes
     return [

@@ -18,7 +18,7 @@ from shards.decode import Decoder
 from shards.errors import InputError
 from shards.files import shown
 from shards.index import Index
-from shards.located import OPENED, Located
+from shards.located import FRAMES, SAMPLES, Located
 from shards.plan import Rows, TrainPlan
 from shards.process import cores
 from shards.source import SOURCES
@@ -52,7 +52,7 @@ def measure(
         archive=str(index.path),
         remote=not isinstance(index.path, Path),
         codec=Counter(index.column("codec")).most_common(1)[0][0],
-        packed=bool((rows["how"] != OPENED).all()),
+        packed=bool(np.isin(rows["how"], (FRAMES, SAMPLES)).all()),
         archive_bytes=sum(shard["bytes"] for shard in index.manifest["shards"]),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         cores=cores(),
