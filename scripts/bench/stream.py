@@ -8,7 +8,7 @@ packed for everybody from the same FLAC bytes. A view is a row of a batch: a pai
 four clips of a span. Every stream is a command of its own with as many decoders as there are cores
 and one thread in each; they run in turn, several rounds, each in another order. Printed are
 medians, and medians of the ratios within a round. Clips of each run are compared with what the
-track holds.
+track holds. On a machine with other work, trust CPU ms and not views/s.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def prepare(data: Path, work: Path, options: argparse.Namespace) -> None:
     count = corpus.prepare(data, audio_dir, tracks=options.tracks, track_s=options.track_s)
     print(
         f"{count} tracks, batches of {options.batch_size}, {options.workers} decoders, "
-        f"{options.rounds} rounds of {options.seconds:g} s",
+        f"{options.rounds} rounds of {options.seconds:g} s; load of the machine before: "
+        f"{os.getloadavg()[0]:.1f}",
         flush=True,
     )
 
