@@ -127,15 +127,15 @@ def test_a_disk_that_fails_is_asked_again_and_then_raises(index, monkeypatch):
     source, asked = SOURCES.get(index.shards[0]), []
 
     def fail_at(times):
-        def read(offset, size):
+        def read(offset, out):
             asked.append(offset)
             if len(asked) in times:
                 raise OSError(5, "Input/output error")
-            return type(source).range(source, offset, size)
+            return type(source).into(source, offset, out)
 
         return read
 
-    monkeypatch.setattr(source, "range", fail_at({2, 3, 9}))
+    monkeypatch.setattr(source, "into", fail_at({2, 3, 9}))
     report = Decoder.of(plan).fill(rows, clips, valid)
     assert not report.bad
     assert valid.all()
@@ -144,7 +144,7 @@ def test_a_disk_that_fails_is_asked_again_and_then_raises(index, monkeypatch):
             clips[i, 1], read_window(index, int(row), int(rows["start"][i, 1]), plan.clip_frames)
         )
     assert slept == [*IO_WAITS_S[:2], IO_WAITS_S[0]]
-    monkeypatch.setattr(source, "range", fail_at(range(100)))
+    monkeypatch.setattr(source, "into", fail_at(range(100)))
     with pytest.raises(OSError, match="Input/output"):
         Decoder.of(plan).fill(rows, clips, valid)
 
