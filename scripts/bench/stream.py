@@ -53,7 +53,9 @@ def main() -> None:
         runs = rounds(streamers, data, env, options)
     print("\n".join(table(runs, streamers)))
     if options.picture:
-        picture.bars(options.picture, {name: columns(runs, streamers, name) for name in runs})
+        lines = {name: columns(runs, streamers, name) for name in runs}
+        limits = {name: streamer.limit for name, streamer in streamers.items()}
+        picture.bars(options.picture, lines, limits)
     if options.json:
         options.json.write_text(json.dumps(runs))
 

@@ -146,7 +146,7 @@ def test_ratios_are_medians_round_by_round() -> None:
 
 def test_pictures_are_drawn(tmp_path: Path) -> None:
     figures = {"bare": {"views/s": 100.0, "CPU ms": 2.0}, "ray": {"views/s": 90.0, "CPU ms": 3.0}}
-    picture.bars(tmp_path / "bars.png", figures)
+    picture.bars(tmp_path / "bars.png", figures, {"bare": "bare", "ray": "bare"})
     picture.lines(tmp_path / "lines.png", {"ray": [(0, 10.0), (60, 11.0)]})
     for name in ("bars", "lines"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

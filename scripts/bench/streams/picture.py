@@ -8,6 +8,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
+TITLES = {"views/s": "views a second: more is better", "CPU ms": "CPU ms a view: less is better"}
 OURS, LIMIT, PEER = "#2a6f97", "#9aa0a6", "#e0a458"
 
 
@@ -16,24 +17,36 @@ def colour(name):
     return {"bare": LIMIT, "inline": OURS, "ray": OURS}.get(name.split()[0], PEER)
 
 
-def bars(path, streams):
-    """Views a second and processor time a view of each stream."""
-    names = sorted(streams, key=lambda name: streams[name]["views/s"])
-    figure, axes = plt.subplots(1, 2, figsize=(11, 0.6 + 0.34 * len(names)), sharey=True)
-    titles = {"views/s": "views a second (more is better)", "CPU ms": "CPU ms a view, log scale"}
-    for axis, (column, title) in zip(axes, titles.items(), strict=True):
-        values = [streams[name][column] for name in names]
-        drawn = axis.barh(names, values, color=[colour(name) for name in names])
-        axis.bar_label(
-            drawn, [f"{value:.{0 if value >= 10 else 2}f}" for value in values], padding=3
-        )
+def bars(path, streams, limits):
+    """Views a second and processor time a view, each payload and view beside its bare loop."""
+    groups = {}
+    for name in sorted(streams, key=lambda name: streams[name]["views/s"]):
+        groups.setdefault(limits[name], []).append(name)
+    groups = dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+    sizes = [len(names) + 1 for names in groups.values()]
+    figure, rows = plt.subplots(
+        *(len(groups), 2),
+        figsize=(11, 0.8 + 0.36 * sum(sizes)),
+        squeeze=False,
+        gridspec_kw={"height_ratios": sizes},
+    )
+    for axes, names in zip(rows, groups.values(), strict=True):
+        for axis, column in zip(axes, TITLES, strict=True):
+            draw(axis, names, [streams[name][column] for name in names])
+        axes[1].set_yticks([])
+    for axis, title in zip(rows[0], TITLES.values(), strict=True):
         axis.set_title(title, fontsize=10)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.margins(x=0.15)
-        axis.tick_params(axis="y", length=0)
-    axes[1].set_xscale("log")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
+
+
+def draw(axis, names, values):
+    """Bars of one group."""
+    drawn = axis.barh(names, values, color=[colour(name) for name in names])
+    axis.bar_label(drawn, [f"{value:.{0 if value >= 10 else 2}f}" for value in values], padding=3)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.margins(x=0.15)
+    axis.tick_params(axis="y", length=0)
 
 
 def lines(path, memory):
