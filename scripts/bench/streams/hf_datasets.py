@@ -19,8 +19,9 @@ def pack(data):
     """Arrow files with a row and its bytes."""
     disable_progress_bars()
     features = Features({"row": Value("int64"), "flac": Value("large_binary")})
-    rows = ({"row": row, "flac": audio} for row, audio in members(data))
-    Dataset.from_list(list(rows), features=features).save_to_disk(data / NAME, num_shards=SHARDS)
+    rows = [{"row": row, "flac": audio} for row, audio in members(data)]
+    tracks = Dataset.from_list(rows, features=features)
+    tracks.save_to_disk(data / NAME, num_shards=min(SHARDS, len(rows)))
 
 
 class Cut:
