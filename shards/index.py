@@ -42,6 +42,8 @@ class Track:
     title: str
     artist: str
     album: str
+    genre: str
+    licence: str
 
 
 _OF_TRACK = tuple(name for name in Track.__annotations__ if name != "row")

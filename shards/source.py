@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -58,9 +58,9 @@ class LocalFile:
             for offset, size in ranges:
                 os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_WILLNEED)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if hasattr(self, "_fd"):
-            os.close(self._fd)
+            close(self._fd)  # bound above: when Python ends, `os` may be gone before the last file
 
 
 class RemoteObject:
