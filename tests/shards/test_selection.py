@@ -7,6 +7,7 @@ import pytest
 
 from shards import mapped
 from shards.errors import InputError
+from shards.how import FRAMES, SAMPLES, SANDBOXED
 from shards.select import narrow, select, verdicts
 from shards.selection import COLUMNS, Selection
 from shards.views.pair import AnchorPositive
