@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from shards.cache import Cache
 from shards.errors import InputError
 from shards.files import read_parquet, shown
 from shards.place import Place, place, size_of
+from shards.remote import stored
 from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST
 from shards.sealed import read_sealed
 
@@ -42,20 +44,28 @@ class Track:
 class Index:
     """An archive's tracks, and where their bytes lie."""
 
-    def __init__(self, path: Place, manifest: dict[str, Any], table: pa.Table) -> None:
+    def __init__(
+        self, path: Place, manifest: dict[str, Any], table: pa.Table, cache: Cache | None = None
+    ) -> None:
         self.path = path
         self.manifest = manifest
         self.table = table
-        self.shards = [path / shard["name"] for shard in manifest["shards"]]
+        self.cache = cache
+        self.shards = [stored(path / s["name"], s, cache) for s in manifest["shards"]]
         self._columns: dict[str, np.ndarray] = {}
 
     @classmethod
-    def open(cls, path: Place | str) -> Index:
-        """The index of an archive; every shard is there with its exact size, or `InputError`."""
+    def open(cls, path: Place | str, *, cache: Cache | None = None) -> Index:
+        """The index of an archive; every shard is there with its exact size, or `InputError`.
+
+        Args:
+            path: Folder or URI.
+            cache: Of this node, where parts of an archive in an object store are kept.
+        """
         path = place(path)
         manifest = read_manifest(path)
         check_shards(path, manifest)
-        file = path / manifest["generations"][-1]["index"]
+        file = beside_shards(path, manifest, manifest["generations"][-1]["index"], cache)
         try:
             table = read_parquet(file)
         except InputError as error:
@@ -65,13 +75,17 @@ class Index:
                 f"{shown(file)} does not have the columns of format {FORMAT}. "
                 "Pack the audio again with `ingest build-shards`."
             )
-        index = cls(path, manifest, table)
+        index = cls(path, manifest, table, cache)
         if index.manifest["fingerprint"] != fingerprint(table):
             raise InputError(
                 f"{shown(file)} does not belong to {MANIFEST}: the fingerprints differ. "
                 + to_repair(path)
             )
         return index
+
+    def file(self, name: str) -> Place:
+        """A file of the archive that lies beside the shards."""
+        return beside_shards(self.path, self.manifest, name, self.cache)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -105,6 +119,12 @@ class Index:
     def row_of_key(self) -> dict[str, int]:
         """Key → row."""
         return {key: row for row, key in enumerate(self.column("key"))}
+
+
+def beside_shards(path: Place, manifest: dict[str, Any], name: str, cache: Cache | None) -> Place:
+    """A file of an archive, with what the manifest knows of it."""
+    facts = manifest["files"].get(name)
+    return stored(path / name, facts, cache) if facts else path / name
 
 
 def read_manifest(path: Place) -> dict[str, Any]:

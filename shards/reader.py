@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from pyarrow import NativeFile
 
 from shards.files import shown
 from shards.index import Index
-from shards.place import Remote
+from shards.remote import RemoteFile, Stored
 from shards.samples import mix, to_int16
 from shards.seek import read_by_range
 
@@ -139,20 +138,20 @@ def open_track(index: Index, row: int) -> TrackFile | RangeFile:
         index.column(name)[row] for name in ("shard", "offset", "size", "frames")
     )
     path = index.shards[shard]
-    if isinstance(path, Remote):
+    if isinstance(path, Stored):
         return RangeFile(index, row, path)
     return TrackFile(path, int(offset), int(size), int(frames))
 
 
 @lru_cache(maxsize=MAX_OPEN_SHARDS)
-def _opened(shard: Remote) -> NativeFile:
-    return shard.open()
+def _opened(shard: Stored) -> RemoteFile:
+    return RemoteFile(shard)
 
 
 class RangeFile:
     """A track in an object store: every window is one request."""
 
-    def __init__(self, index: Index, row: int, shard: Remote) -> None:
+    def __init__(self, index: Index, row: int, shard: Stored) -> None:
         self._index, self._row, self._shard = index, row, shard
         self.frames = int(index.column("frames")[row])
 
@@ -169,7 +168,7 @@ class RangeFile:
         return samples
 
     def _fetch(self, offset: int, size: int) -> bytes:
-        return bytes(_opened(self._shard).read_at(size, offset))
+        return bytes(_opened(self._shard).range(offset, size))
 
     def __enter__(self) -> RangeFile:
         return self

@@ -60,10 +60,10 @@ def seek_table(index: Index, row: int) -> np.ndarray:
     shard, begin, frames, rate_hz = (
         int(index.column(name)[row]) for name in ("shard", "seek", "frames", "sample_rate")
     )
-    return tables_of(index.path / SEEK / seek_name(shard))[begin : begin - (-frames // rate_hz)]
+    return tables_of(index.file(f"{SEEK}/{seek_name(shard)}"))[begin : begin - (-frames // rate_hz)]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def tables_of(path: Place) -> np.ndarray:
     """The seek tables of a shard's tracks end to end, uint32."""
     if isinstance(path, Remote):
