@@ -11,10 +11,10 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from shards.blocks import Blocks, forget
 from shards.cache import Cache
@@ -22,6 +22,8 @@ from shards.errors import StoreError
 from shards.place import Place, Remote
 from shards.request import TRAFFIC, Patience, Traffic, fetch
 from shards.text import shown
+
+Item = TypeVar("Item")
 
 REQUESTS = 16
 """In flight at a time in a process: each waits some 20 ms or more for its first byte."""
@@ -59,18 +61,28 @@ class Stored(Remote):
         self.size, self.sha256, self.cache = size, sha256, cache
         self.patience = patience or Patience()
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stored) and self.sha256 == other.sha256 and super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return hash((str(self), self.sha256))
+
     def read_bytes(self) -> bytes:
         """The whole file, as the archive knows it; from the cache if it is there."""
         for _ in range(2):
             data = bytes(RemoteFile(self).range(0, self.size))
             if hashlib.sha256(data).hexdigest() == self.sha256:
                 return data
-            if self.cache is not None:
-                forget(self.cache, self.sha256, 0, self.size)
+            self.forget(0, self.size)
         raise StoreError(
             f"{shown(self)} is not the file that its archive knows: it has changed or is damaged. "
             "Run the same command again, and if that does not help, `ingest repair`."
         )
+
+    def forget(self, begin: int, end: int) -> None:
+        """Drop from the cache what it has of a range."""
+        if self.cache is not None:
+            forget(self.cache, self.sha256, begin, end)
 
     def load(self, begin: int, end: int) -> memoryview:
         """Bytes `begin` to `end`, at most `MAX_REQUEST_BYTES`, from the cache or by one request."""
@@ -143,6 +155,10 @@ class RemoteFile:
         out[: len(data)] = data
         return len(data)
 
+    def doubt(self, offset: int, size: int) -> None:
+        """Let the store be asked for a range again: what came was not what it should be."""
+        self._file.forget(offset, offset + size)
+
     def _in_parts(self, begin: int, end: int) -> memoryview:
         step = MAX_REQUEST_BYTES
         begins = range(begin, end, step)
@@ -165,6 +181,13 @@ def joined(spans: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
             begin = end = offset
         end = max(end, offset + size)
     return parts
+
+
+def together(read: Callable[[Item], object], items: Collection[Item]) -> None:
+    """Call `read` with every item, as many at a time as requests may be in flight."""
+    if items:
+        with ThreadPoolExecutor(min(REQUESTS, len(items))) as pool:
+            list(pool.map(read, items))
 
 
 @lru_cache(maxsize=1)
