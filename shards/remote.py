@@ -62,7 +62,10 @@ class Stored(Remote):
         self.patience = patience or Patience()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stored) and self.sha256 == other.sha256 and super().__eq__(other)
+        if not isinstance(other, Stored):
+            return False
+        same_file = (str(self), self.size, self.sha256) == (str(other), other.size, other.sha256)
+        return same_file and self.cache == other.cache and bool(self._system == other._system)
 
     def __hash__(self) -> int:
         return hash((str(self), self.sha256))
