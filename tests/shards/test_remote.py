@@ -4,10 +4,13 @@ import io
 import pickle
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ingest.build import build_shards
+from ingest.settings import Settings
 from shards.cache import Cache
 from shards.decode import Decoder, locate
 from shards.errors import StoreError
@@ -23,7 +26,20 @@ from tests.shards.faulty import upload
 IMPATIENT = Patience(attempts=4, first_s=0.01, longest_s=0.02)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def archive(corpus, tmp_path_factory) -> Path:
+    """The synthetic corpus in shards of a few tracks."""
+    out = tmp_path_factory.mktemp("parted") / "shards"
+    build_shards(corpus, out, settings=Settings(shard_mib=1), num_workers=1)
+    return out
+
+
+@pytest.fixture(scope="module")
+def index(archive) -> Index:
+    return Index.open(archive)
+
+
+@pytest.fixture(scope="module")
 def bucket(archive, store_server) -> Remote:
     """The archive in a store, to read only."""
     return upload(archive, store_server, "music")
@@ -77,8 +93,11 @@ def test_a_batch_from_a_store_is_that_of_the_local_copy(uri, index):
 
 
 def test_a_pair_of_near_windows_is_one_request_and_no_shard_is_opened_twice(uri, proxy, index):
+    there = Index.open(uri)
+    assert len(there.shards) > 2
+    proxy.requests.clear()
     before = TRAFFIC.since(Traffic())
-    filled(Index.open(uri))
+    filled(there)
     cost = TRAFFIC.since(before)
     opened = Counter(r for r in proxy.requests if r.startswith("HEAD") and "data/" in r)
     assert set(opened.values()) == {1}
