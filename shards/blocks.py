@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from shards.cache import TRAILER_BYTES, Cache, Claim
-from shards.request import Traffic
 from shards.text import shown
+from shards.traffic import Traffic
 
 BLOCK_BYTES = (256 << 10) - TRAILER_BYTES
 """What the cache keeps or removes at once; with its trailer it fills its place on a disk."""

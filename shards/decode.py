@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +15,7 @@ from shards.located import FRAMES, OPENED, SAMPLES, Located, Report, Shard, Wind
 from shards.names import SEEK, seek_name
 from shards.seek import load_tables
 from shards.source import SOURCES
+from shards.traffic import TRAFFIC
 
 if TYPE_CHECKING:
     from shards.index import Index
@@ -91,7 +92,7 @@ class Decoder:
             valid: bool [N].
             at: Place in clips and valid of each row, [n]; 0 … n - 1 if None.
         """
-        report = Report()
+        report, before = Report(), replace(TRAFFIC)
         at = np.arange(len(rows["row"])) if at is None else at
         valid[at] = wanted = rows.get("valid", np.ones(len(at), bool))
         clips[at[~wanted]] = 0
@@ -105,6 +106,7 @@ class Decoder:
                 clips[at[i]] = 0
                 valid[at[i]] = False
                 report.bad.append((i, "damaged", str(error)))
+        report.traffic = TRAFFIC.since(before)
         return report
 
     def _locate(self, rows: Rows, i: int) -> Located:

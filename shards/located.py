@@ -18,6 +18,7 @@ from shards.errors import DamagedTrack
 from shards.place import Place
 from shards.seek import byte_range, entries_of
 from shards.source import SOURCES
+from shards.traffic import Traffic
 from shards.wav import HEADER_BYTES, header
 
 FRAMES, SAMPLES, OPENED = range(3)
@@ -40,6 +41,7 @@ class Report:
     read_s: float = 0.0
     decode_s: float = 0.0
     bad: list[tuple[int, str, str]] = field(default_factory=list)
+    traffic: Traffic = field(default_factory=Traffic)  # of shards in a store
 
 
 class Window(NamedTuple):

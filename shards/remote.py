@@ -20,8 +20,9 @@ from shards.blocks import Blocks, forget
 from shards.cache import Cache
 from shards.errors import StoreError
 from shards.place import Place, Remote
-from shards.request import TRAFFIC, Patience, Traffic, fetch
+from shards.request import Patience, fetch
 from shards.text import shown
+from shards.traffic import TRAFFIC, Traffic
 
 Item = TypeVar("Item")
 

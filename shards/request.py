@@ -1,4 +1,4 @@
-"""One range of one object: asked for, checked, asked for again; and what it has cost.
+"""One range of one object: asked for, checked, asked for again.
 
 `pyarrow` is told to ask once only: left alone it repeats a failing request every 200 ms.
 """
@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from shards.errors import StoreError
 from shards.place import Remote
 from shards.text import shown
+from shards.traffic import Traffic
 
 if TYPE_CHECKING:
     from pyarrow import NativeFile
@@ -53,41 +53,6 @@ class Patience:
         """Sleep half to all of a pause, so that processes that failed together part company."""
         share = 0.5 + secrets.randbelow(1000) / 2000  # never of the plan's draws: they are data
         time.sleep(share * min(self.first_s * 2**number, self.longest_s))
-
-
-@dataclass
-class Traffic:
-    """What reading has cost.
-
-    Args:
-        wanted: Bytes asked for.
-        transferred: Bytes that came from the store.
-        cached: Bytes that came from the node's cache.
-        requests: To the store.
-        failed: Of these.
-    """
-
-    wanted: int = 0
-    transferred: int = 0
-    cached: int = 0
-    requests: int = 0
-    failed: int = 0
-
-    def add(self, other: Traffic) -> None:
-        """Count another reading in; safe for threads."""
-        with _ADDING:
-            for f in fields(self):
-                setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
-
-    def since(self, before: Traffic) -> Traffic:
-        """What has been added since."""
-        return Traffic(*(getattr(self, f.name) - getattr(before, f.name) for f in fields(self)))
-
-
-_ADDING = threading.Lock()
-
-TRAFFIC = Traffic()
-"""Of this process."""
 
 
 def fetch(

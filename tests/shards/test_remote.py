@@ -19,7 +19,8 @@ from shards.place import Remote
 from shards.plan import TrainPlan
 from shards.reader import read_window
 from shards.remote import GAP_BYTES, MAX_REQUEST_BYTES, RemoteFile, joined
-from shards.request import TRAFFIC, Patience, Traffic
+from shards.request import Patience
+from shards.traffic import TRAFFIC, Traffic
 from shards.views.pair import AnchorPositive
 from tests.shards.faulty import upload
 
@@ -30,7 +31,7 @@ IMPATIENT = Patience(attempts=4, first_s=0.01, longest_s=0.02)
 def archive(corpus, tmp_path_factory) -> Path:
     """The synthetic corpus in shards of a few tracks."""
     out = tmp_path_factory.mktemp("parted") / "shards"
-    build_shards(corpus, out, settings=Settings(shard_mib=1), num_workers=1)
+    build_shards(corpus, out, settings=Settings(shard_mib=0.5), num_workers=1)
     return out
 
 
