@@ -32,6 +32,9 @@ EVICT_TO = 0.9
 TOUCH_S = 60
 """Only an entry unused for so long is marked as used, or every read would write to the disk."""
 
+WINDOWED_BYTES = 4 << 20
+"""Fetched at once where the order is windowed: about a track."""
+
 _TRAILER = struct.Struct("<4sIQ")
 TRAILER_BYTES = _TRAILER.size
 
@@ -154,6 +157,21 @@ class Cache:
             yield fd
         finally:
             os.close(fd)
+
+
+def node_cache(folder: str, gib: float, *, windowed: bool = False) -> Cache | None:
+    """The cache of a command's flags, None without a folder.
+
+    Args:
+        folder: On a disk of this node, "" for no cache.
+        gib: Its size.
+        windowed: The order stays with few shards for a while, so what lies around is fetched too.
+    """
+    if not folder:
+        return None
+    if gib <= 0:
+        raise InputError(f"Want a cache (--cache-gib) larger than nothing, got {gib:g} GiB.")
+    return Cache(Path(folder).resolve(), int(gib * 2**30), WINDOWED_BYTES if windowed else 0)
 
 
 class Claim:

@@ -35,6 +35,8 @@ class Run:
         resume: Continue the run in `out` from its newest whole checkpoint.
         device: Where to compute.
         tracker: Also log to TensorBoard, below `out`.
+        cache: Folder on a disk of this node that keeps parts of an archive in an object store.
+        cache_gib: Size of the cache; all processes and runs of the node share it.
         trace: Write row and starts of every clip to trace-RANK.jsonl, as proof of the order.
     """
 
@@ -59,6 +61,8 @@ class Run:
     resume: bool = False
     device: Literal["auto", "cpu"] = "auto"
     tracker: Literal["none", "tensorboard"] = "none"
+    cache: str = ""
+    cache_gib: float = 100.0
     trace: bool = False
 
     def validate(self) -> None:

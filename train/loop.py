@@ -16,6 +16,7 @@ from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulation
 from torch import nn
 
 from shards.batch import Batch
+from shards.cache import node_cache
 from shards.draw import draw
 from shards.index import Index
 from shards.plan import TrainPlan
@@ -100,7 +101,7 @@ def assemble(run: Run, settings: dict[str, Settings]) -> Parts:
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
-    index = Index.open(run.index)
+    index = Index.open(run.index, cache=node_cache(run.cache, run.cache_gib))
     view = view_class(method_class(run.method).view)(**settings["view"])
     plan = TrainPlan(index, view, seed=run.seed)
     kept = build_encoder(run.encoder, settings["encoder"], run.seed)
