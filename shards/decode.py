@@ -13,6 +13,7 @@ import numpy as np
 from shards.errors import DamagedTrack
 from shards.located import FRAMES, OPENED, SAMPLES, Located, Report, Shard, Window
 from shards.names import SEEK, seek_name
+from shards.place import Remote
 from shards.seek import load_tables
 from shards.source import SOURCES
 from shards.traffic import TRAFFIC
@@ -96,8 +97,7 @@ class Decoder:
         at = np.arange(len(rows["row"])) if at is None else at
         valid[at] = wanted = rows.get("valid", np.ones(len(at), bool))
         clips[at[~wanted]] = 0
-        in_order = np.lexsort((rows["offset"], rows["shard"]))  # of the bytes on disk
-        tracks = {int(i): self._locate(rows, int(i)) for i in in_order if wanted[i]}
+        tracks = self._tracks(rows, wanted)
         windows = patiently(lambda: _ask_ahead(tracks))
         for i, track in tracks.items():
             try:
@@ -108,6 +108,19 @@ class Decoder:
                 report.bad.append((i, "damaged", str(error)))
         report.traffic = TRAFFIC.since(before)
         return report
+
+    def expect(self, rows: Rows) -> None:
+        """Have a store send what the next task will want while this one is decoded."""
+        if any(isinstance(shard.place, Remote) for shard in self.shards):
+            from shards.remote import meanwhile
+
+            wanted = rows.get("valid", np.ones(len(rows["row"]), bool))
+            meanwhile(lambda: _ask_ahead(self._tracks(rows, wanted)))
+
+    def _tracks(self, rows: Rows, wanted: np.ndarray) -> dict[int, Located]:
+        """The tracks of the rows that are wanted, in the order of the bytes on disk."""
+        in_order = np.lexsort((rows["offset"], rows["shard"]))
+        return {int(i): self._locate(rows, int(i)) for i in in_order if wanted[i]}
 
     def _locate(self, rows: Rows, i: int) -> Located:
         """The track of row i with what is wanted of it."""

@@ -34,6 +34,8 @@ GAP_BYTES = 128 << 10
 
 MAX_REQUEST_BYTES = 8 << 20
 
+PATIENCE = Patience()
+
 MAX_AHEAD_BYTES = 64 << 20
 """Of a file: what was announced and never asked for must not pile up."""
 
@@ -60,7 +62,7 @@ class Stored(Remote):
     ) -> None:
         vars(self).update(vars(place))
         self.size, self.sha256, self.cache = size, sha256, cache
-        self.patience = patience or Patience()
+        self.patience = patience or PATIENCE
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Stored):
@@ -192,6 +194,11 @@ def together(read: Callable[[Item], object], items: Collection[Item]) -> None:
     if items:
         with ThreadPoolExecutor(min(REQUESTS, len(items))) as pool:
             list(pool.map(read, items))
+
+
+def meanwhile(work: Callable[[], object]) -> None:
+    """Do what nobody waits for, and whose errors will come again where they matter."""
+    _pool(os.getpid()).submit(work)
 
 
 @lru_cache(maxsize=1)

@@ -141,7 +141,7 @@ def test_threads_that_want_the_same_ask_once(tmp_path):
         blocks = Blocks(cache, "f" * 64, len(whole), ask, Traffic())
         got[begin, end] = bytes(blocks.read(begin, end))
 
-    spans = [(i * 50_000, min(len(whole), i * 50_000 + 400_000)) for i in range(25)]
+    spans = [(i * 25_000, min(len(whole), i * 25_000 + 200_000)) for i in range(25)]
     threads = [threading.Thread(target=read, args=span) for span in spans]
     for thread in threads:
         thread.start()

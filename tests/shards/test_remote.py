@@ -2,12 +2,18 @@
 
 import io
 import pickle
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from ingest.build import build_shards
 from ingest.settings import Settings
@@ -20,11 +26,12 @@ from shards.plan import TrainPlan
 from shards.reader import read_window
 from shards.remote import GAP_BYTES, MAX_REQUEST_BYTES, RemoteFile, joined
 from shards.request import Patience
-from shards.traffic import TRAFFIC, Traffic
+from shards.stream import stream
+from shards.traffic import TRAFFIC
 from shards.views.pair import AnchorPositive
 from tests.shards.faulty import upload
 
-IMPATIENT = Patience(attempts=4, first_s=0.01, longest_s=0.02)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +64,12 @@ def cache(tmp_path) -> Cache:
     return Cache(tmp_path / "cache", 1 << 30)
 
 
-def impatient(index: Index) -> Index:
-    for shard in index.shards:
-        shard.patience = IMPATIENT
-    return index
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Nobody waits long for a store that is down on purpose."""
+    monkeypatch.setattr(
+        "shards.remote.PATIENCE", Patience(attempts=4, first_s=0.01, longest_s=0.02)
+    )
 
 
 def plan_of(index: Index) -> TrainPlan:
@@ -97,7 +106,7 @@ def test_a_pair_of_near_windows_is_one_request_and_no_shard_is_opened_twice(uri,
     there = Index.open(uri)
     assert len(there.shards) > 2
     proxy.requests.clear()
-    before = TRAFFIC.since(Traffic())
+    before = replace(TRAFFIC)
     filled(there)
     cost = TRAFFIC.since(before)
     opened = Counter(r for r in proxy.requests if r.startswith("HEAD") and "data/" in r)
@@ -137,7 +146,7 @@ def test_what_the_cache_holds_is_not_asked_for_again(uri, proxy, index, cache):
 
 @pytest.mark.parametrize("fault", ["503", "cut", "short"])
 def test_a_store_that_fails_every_other_time_changes_nothing(uri, proxy, index, fault):
-    there = impatient(Index.open(uri))
+    there = Index.open(uri)
     asked = Counter()
 
     def every_other(request):
@@ -150,7 +159,7 @@ def test_a_store_that_fails_every_other_time_changes_nothing(uri, proxy, index, 
 
 
 def test_a_transfer_that_lies_is_doubted_before_the_track_is(uri, proxy, index, cache):
-    there = impatient(Index.open(uri, cache=cache))
+    there = Index.open(uri, cache=cache)
     lies = []
 
     def three_times(request):
@@ -166,7 +175,7 @@ def test_a_transfer_that_lies_is_doubted_before_the_track_is(uri, proxy, index, 
 
 
 def test_a_store_that_stays_down_ends_with_its_name_and_advice(uri, proxy):
-    there = impatient(Index.open(uri))
+    there = Index.open(uri)
     filled(there)
     proxy.fault = lambda request: "503"
     with pytest.raises(StoreError, match=r"s3://.*shard-000000.tar, bytes .* 4 requests failed"):
@@ -177,7 +186,7 @@ def test_a_store_that_stays_down_ends_with_its_name_and_advice(uri, proxy):
 
 @pytest.mark.slow
 def test_a_body_that_stops_coming_is_given_up_and_asked_for_again(uri, proxy, index):
-    there = impatient(Index.open(uri))
+    there = Index.open(uri)
     stalled = []
 
     def once(request):
@@ -252,3 +261,83 @@ def test_near_ranges_are_joined_and_none_is_lost():
         [(0, 10), (10 + GAP_BYTES, 5)],
         [(16 + 2 * GAP_BYTES, 1)],
     ]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_batches_of_a_stream_are_those_of_the_local_copy(uri, proxy, index, cache, num_workers):
+    there, options = Index.open(uri, cache=cache), {"batch_size": 8, "stop": 40}
+    asked = Counter()
+
+    def first(request):
+        asked[request] += 1
+        return "cut" if "bytes=" in request and asked[request] == 1 else ""
+
+    proxy.fault = first
+    with stream(plan_of(there), num_workers=num_workers, **options) as batches:
+        got = [batch.clips.copy() for batch in batches]
+        stats = batches.stats()
+    with stream(plan_of(index), num_workers=0, **options) as batches:
+        np.testing.assert_array_equal(got, [batch.clips.copy() for batch in batches])
+    assert stats.bad == 0
+    assert stats.traffic.failed >= len([r for r in asked if "data/" in r and "bytes=" in r])
+    assert stats.traffic.wanted >= stats.bytes_read > 0
+    assert stats.traffic.transferred > 0
+
+
+def test_a_store_that_stays_down_ends_a_stream_with_that_error(uri, proxy):
+    there = Index.open(uri)
+    proxy.fault = lambda request: "503" if "bytes=" in request else ""
+    with (
+        stream(plan_of(there), batch_size=8, num_workers=1) as batches,
+        pytest.raises(StoreError, match="4 requests failed"),
+    ):
+        next(batches)
+
+
+def test_windows_of_wav_payloads_are_those_of_the_local_copy(tmp_path, store_server, proxy):
+    rng = np.random.default_rng(3)
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        noise = rng.integers(-9_999, 9_999, 12 * 16_000).astype(np.int16)
+        soundfile.write(tmp_path / f"in/{number}.wav", noise, 16_000)
+    local = tmp_path / "shards"
+    build_shards(tmp_path / "in", local, settings=Settings(codec="wav"), num_workers=1)
+    there = Index.open(f"{upload(local, store_server, 'waves')}?{proxy.options}")
+    before = replace(TRAFFIC)
+    same(there, Index.open(local))
+    windows = 24 * 2 * 2.0 * 16_000 * 2
+    assert TRAFFIC.since(before).wanted < 1.01 * windows
+
+
+READER = """
+import hashlib, sys
+from pathlib import Path
+from shards.cache import Cache
+from shards.index import Index
+from shards.remote import RemoteFile
+index = Index.open(sys.argv[1], cache=Cache(Path(sys.argv[2]), 1 << 30))
+print("open", flush=True)
+for shard in index.shards:
+    file, digest = RemoteFile(shard), hashlib.sha256()
+    for offset in range(0, shard.size, 100_000):
+        digest.update(file.range(offset, 100_000))
+    assert digest.hexdigest() == shard.sha256
+"""
+
+
+def test_processes_share_a_cache_even_if_one_is_killed(uri, proxy, cache):
+    proxy.latency_s = 0.01
+    command = [sys.executable, "-c", READER, uri, str(cache.folder)]
+    readers = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    assert readers[0].stdout.readline() == b"open\n"
+    while not ranges(proxy):
+        time.sleep(0.01)
+    readers[0].kill()
+    for reader in readers:
+        _, errors = reader.communicate(timeout=60)
+        assert reader.returncode == (-signal.SIGKILL if reader is readers[0] else 0), errors
+    repeated = [n for n in Counter(ranges(proxy)).values() if n > 1]
+    assert len(repeated) <= 1  # what the killed one had asked for
