@@ -1,6 +1,7 @@
 """One range of one object: asked for, checked, asked for again.
 
-`pyarrow` is told to ask once only: left alone it repeats a failing request every 200 ms.
+`pyarrow` is told to ask once only: left alone it repeats a request that fails to S3 every 200 ms,
+and one to Google's store for a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import secrets
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +30,9 @@ MAX_OPEN = 4096
 """An open object is a name and a size, but opening it is a request."""
 
 CANARY_BYTES = 16
+
+GCS_S = 10
+"""How long pyarrow asks Google's store again by itself, which knows no other measure."""
 
 _FINAL = re.compile(
     r"ACCESS_DENIED|NO_SUCH_(KEY|BUCKET)|RESOURCE_NOT_FOUND|HTTP status 40[134]|PermissionDenied"
@@ -137,15 +142,17 @@ _SYSTEMS: dict[tuple[int, str], FileSystem] = {}
 
 
 def _system(place: Remote) -> FileSystem:
-    """The store of an object, which has no patience of its own; one a process."""
-    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+    """The store of an object with little patience of its own; one a process."""
+    from pyarrow import fs
 
     system = place._system
-    if not isinstance(system, S3FileSystem):
-        return system
-    _, (options,) = system.__reduce__()
-    key = (os.getpid(), str(options))
+    make, arguments = system.__reduce__()  # as another process would make it
+    key = (os.getpid(), str(arguments))
     if key not in _SYSTEMS:
-        retries = AwsStandardS3RetryStrategy(max_attempts=1)
-        _SYSTEMS[key] = S3FileSystem(**options, retry_strategy=retries)
+        if isinstance(system, fs.S3FileSystem):
+            once = {"retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=1)}
+            system = make({**arguments[0], **once})
+        elif system.type_name == "gcs" and arguments[0]["retry_time_limit"] is None:
+            system = make({**arguments[0], "retry_time_limit": timedelta(seconds=GCS_S)})
+        _SYSTEMS[key] = system
     return _SYSTEMS[key]

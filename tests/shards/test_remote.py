@@ -21,11 +21,11 @@ from shards.cache import Cache
 from shards.decode import Decoder, locate
 from shards.errors import StoreError
 from shards.index import Index
-from shards.place import Remote
+from shards.place import Remote, place
 from shards.plan import TrainPlan
 from shards.reader import read_window
 from shards.remote import GAP_BYTES, MAX_REQUEST_BYTES, RemoteFile, joined
-from shards.request import Patience
+from shards.request import GCS_S, Patience, _system
 from shards.stream import stream
 from shards.traffic import TRAFFIC
 from shards.views.pair import AnchorPositive
@@ -307,6 +307,16 @@ def test_windows_of_wav_payloads_are_those_of_the_local_copy(tmp_path, store_ser
     same(there, Index.open(local))
     windows = 24 * 2 * 2.0 * 16_000 * 2
     assert TRAFFIC.since(before).wanted < 1.01 * windows
+
+
+def test_stores_of_all_kinds_are_told_not_to_ask_again_by_themselves():
+    for uri in ("gs://anonymous@music/shards", "s3://anonymous@music/shards?region=us-east-1"):
+        there = place(uri)
+        asked_once = _system(there)
+        assert asked_once is _system(there / "data")
+        assert asked_once.type_name == there._system.type_name
+    _, (options,) = _system(place("gs://anonymous@music/shards")).__reduce__()
+    assert options["retry_time_limit"].total_seconds() == GCS_S
 
 
 READER = """
