@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 
@@ -21,6 +22,7 @@ from shards.cache import Cache
 from shards.decode import Decoder, locate
 from shards.errors import StoreError
 from shards.index import Index
+from shards.labels import Labels, label_schema, write_labels
 from shards.place import Remote, place
 from shards.plan import TrainPlan
 from shards.reader import read_window
@@ -39,6 +41,11 @@ def archive(corpus, tmp_path_factory) -> Path:
     """The synthetic corpus in shards of a few tracks."""
     out = tmp_path_factory.mktemp("parted") / "shards"
     build_shards(corpus, out, settings=Settings(shard_mib=0.5), num_workers=1)
+    keys = Index.open(out).column("key").tolist()
+    splits = [("train", "valid", "test")[number % 3] for number in range(len(keys))]
+    columns = {"key": keys, "target": ["ab"[key[0] > "7"] for key in keys]}
+    moods = pa.table({**columns, "group": keys, "split": splits}, label_schema("class"))
+    write_labels(out, "mood", moods, {"kind": "class", "classes": ["a", "b"], "metric": "accuracy"})
     return out
 
 
@@ -133,6 +140,26 @@ def test_opening_costs_few_requests_however_many_shards_there_are(uri, proxy):
     assert len(index.shards) > 0
     beside = [request for request in proxy.requests if "data/" not in request]
     assert len(beside) <= 7, beside
+
+
+def test_labels_are_those_of_the_local_copy_and_read_once(uri, proxy, index, cache):
+    for _ in range(2):
+        proxy.requests.clear()
+        labels = Labels.open(Index.open(uri, cache=cache), "mood")
+        for split in ("train", "valid"):
+            here = Labels.open(index, "mood")
+            np.testing.assert_array_equal(labels.rows(split), here.rows(split))
+            np.testing.assert_array_equal(labels.targets(split), here.targets(split))
+    assert not [r for r in proxy.requests if r.startswith("GET") and "mood.parquet" in r]
+
+
+def test_labels_that_are_damaged_in_the_store_are_named(archive, store_server, proxy):
+    own = upload(archive, store_server, "music-mislabelled")
+    table = (own / "labels/mood.parquet").read_bytes()
+    (own / "labels/mood.parquet").put(io.BytesIO(table[:-9] + b"x" + table[-8:]))
+    there = Index.open(f"{own}?{proxy.options}")
+    with pytest.raises(StoreError, match=r"mood.parquet is not the file that its archive knows"):
+        Labels.open(there, "mood")
 
 
 def test_what_the_cache_holds_is_not_asked_for_again(uri, proxy, index, cache):
