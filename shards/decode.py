@@ -137,7 +137,7 @@ def _ask_ahead(tracks: dict[int, Located]) -> dict[int, list[Window]]:
     load_tables({t.shard.seek for t in tracks.values() if t.how == FRAMES and t.shard.seek})
     windows = {i: track.windows() for i, track in tracks.items()}
     for place, some in groupby(tracks, key=lambda i: tracks[i].shard.place):
-        ranges = [(window.offset, window.size) for i in some for window in windows[i]]
+        ranges = [part for i in some for part in tracks[i].ranges(windows[i])]
         SOURCES.get(place).ahead(ranges)
     return windows
 

@@ -86,6 +86,11 @@ class Located:
             for (start, count, v), part in zip(self.wanted, parts, strict=True)
         ]
 
+    def ranges(self, windows: list[Window]) -> list[tuple[int, int]]:
+        """Offsets and sizes in the shard that `read` will ask for."""
+        header = [(self.offset, HEADER_BYTES)] if windows and self.how == SAMPLES else []
+        return [*header, *((window.offset, window.size) for window in windows)]
+
     def read(self, windows: list[Window], out: np.ndarray, report: Report) -> None:
         """Fill `out`, int16 [V, T]; raises `DamagedTrack`, and `OSError` for bytes it cannot get.
 
