@@ -68,8 +68,8 @@ class Extraction:
 
     Args:
         batch_size: Windows a batch.
-        backend: "inline" reads in threads of this process, "ray" in tasks of Ray Data.
-        num_workers: Threads, or tasks at a time.
+        backend: "inline" reads in worker processes of its own, "ray" in tasks of Ray.
+        num_workers: Processes, or tasks at a time; inline, 0 reads in this process.
         device: Where the encoder runs.
         precision: "no", or autocast of the trunk to "bf16" or "fp16".
     """

@@ -18,7 +18,7 @@ from ingest.plan import Plan, plan_paths
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from ingest.sniff import is_installed
 from shards.files import fsync_dir, parquet_bytes, publish, read_parquet, sha256_file
-from shards.index import fingerprint
+from shards.index import fingerprint, sandboxed
 from shards.place import Place, size_of
 from shards.schema import (
     DATA,
@@ -188,6 +188,7 @@ def publish_generation(out: Place, plan: Plan, found: Gathered) -> dict[str, Any
         **names,
         "tracks": index.num_rows,
         "not_packed": rejected.num_rows,
+        "sandboxed": int(sandboxed(index).sum()),
         "frames": pc.sum(index["frames"]).as_py() or 0,
         "shards": plan.end_shard,
         "fingerprint": fingerprint(index),
@@ -277,6 +278,7 @@ def _manifest(
         "channels": 1,
         "codec": settings.codec,
         "tracks": latest["tracks"],
+        "sandboxed": latest.get("sandboxed", 0),  # in the first archives there were none
         "rejected": latest["not_packed"],
         "others": plan.others,
         "frames": latest["frames"],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from shards.errors import DamagedTrack
-from shards.located import FRAMES, OPENED, SAMPLES, Located, Report, Shard, Window
+from shards.located import FRAMES, OPENED, SAMPLES, SANDBOXED, Located, Report, Shard, Window
 from shards.names import SEEK, seek_name
 from shards.place import Remote
 from shards.seek import load_tables
@@ -40,10 +40,10 @@ def locate(index: Index, rows: Rows) -> Rows:
 
 
 def how_to_read(codec: np.ndarray, *, packed: bool) -> np.ndarray:
-    """FRAMES, SAMPLES or OPENED for each track, int8 [n]."""
-    if not packed:  # an archive of tars that were there before has no seek tables
-        return np.full(len(codec), OPENED, np.int8)
-    return np.select([codec == "flac", codec == "wav"], [FRAMES, SAMPLES], OPENED).astype(np.int8)
+    """FRAMES, SAMPLES, OPENED or SANDBOXED for each track, int8 [n]."""
+    # An archive of tars that were there before has no seek tables.
+    straight = [FRAMES, SAMPLES] if packed else [OPENED, OPENED]
+    return np.select([codec == "flac", codec == "wav"], straight, SANDBOXED).astype(np.int8)
 
 
 def shards_of(index: Index) -> tuple[Shard, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from shards.batch import Batch
 from shards.decode import COLUMNS
 from shards.filler import Filler, Task
-from shards.located import Report
+from shards.located import SANDBOXED, Report
 from shards.plan import Rows
 from shards.ring import Ring
 from shards.steps import Steps, part
@@ -116,7 +116,8 @@ class RingFeed:
         for i, step in enumerate(block):
             mine = part(rows, slice(i * size, (i + 1) * size))
             self._steps[step] = _Step(slots[i], mine)
-        for some in self.steps.parts(len(block), self._num_workers):
+        sandboxed = bool((rows["how"] == SANDBOXED).any())
+        for some in self.steps.parts(len(block), self._num_workers, sandboxed=sandboxed):
             task = Task(self._number, part(rows, some), places[some])
             self._number += 1
             self._tasks[task.number] = task.at

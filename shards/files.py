@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +64,10 @@ def fsync_dir(path: Path) -> None:
 def sha256_file(path: Place) -> str:
     """SHA-256 of a file, hexadecimal."""
     if isinstance(path, Remote):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256()
+        for block in path.blocks():
+            digest.update(block)
+        return digest.hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -138,3 +142,8 @@ def arrow_buffer(data: bytes) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     sink.write(data)
     return sink.getvalue()
+
+
+def typed(path: Place) -> str:
+    """A folder or a URI as an argument to type in a shell."""
+    return shlex.quote(shown(path.uri if isinstance(path, Remote) else path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shards.cache import Cache
 from shards.errors import InputError
-from shards.files import read_parquet, shown
-from shards.place import Place, place, size_of
+from shards.files import read_parquet, shown, typed
+from shards.place import Place, listed, place, size_of
 from shards.remote import stored
-from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST
+from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST, STRAIGHT
 from shards.sealed import read_sealed
 
 
@@ -116,6 +116,11 @@ class Index:
         return int(self.manifest["sample_rate"])
 
     @cached_property
+    def sandboxed(self) -> np.ndarray:
+        """Whether each track is decoded as a whole, in a sandbox, at each visit; bool [N]."""
+        return sandboxed(self.table)
+
+    @cached_property
     def row_of_key(self) -> dict[str, int]:
         """Key → row."""
         return {key: row for row, key in enumerate(self.column("key"))}
@@ -127,6 +132,12 @@ def beside_shards(path: Place, manifest: dict[str, Any], name: str, cache: Cache
     return stored(path / name, facts, cache) if facts else path / name
 
 
+def sandboxed(table: pa.Table) -> np.ndarray:
+    """Whether each track's codec is not one of those that are read where they lie; bool [N]."""
+    straight = pc.is_in(table.column("codec"), value_set=pa.array(STRAIGHT))
+    return np.asarray(~straight.to_numpy())
+
+
 def read_manifest(path: Place) -> dict[str, Any]:
     """The commit point of an archive; a folder without one is unfinished or no archive at all."""
     if not path.is_dir():
@@ -134,7 +145,7 @@ def read_manifest(path: Place) -> dict[str, Any]:
     if not (path / MANIFEST).exists():
         raise InputError(
             f"{shown(path)} has no {MANIFEST}: no archive, or one whose packing has not ended. "
-            f"Run `ingest build-shards AUDIO_DIR --out {shown(path)}` (again)."
+            f"Run `ingest build-shards AUDIO_DIR --out {typed(path)}` (again)."
         )
     manifest = read_sealed(path / MANIFEST, remedy=to_repair(path))
     if not isinstance(manifest.get("format"), int):
@@ -151,12 +162,12 @@ def check_shards(path: Place, manifest: dict[str, Any]) -> None:
 
     One that `ingest index` made of tars that were there before names them wherever they lie.
     """
-    wrong = []
+    wrong, there = [], listed(path)
     for shard in manifest["shards"]:
         name = shard["name"]
         if not manifest.get("foreign") and not _is_below(name):
             raise InputError(f"{shown(path / MANIFEST)} names a shard outside: {shown(name)}.")
-        file = path / name
+        file = there / name
         size = size_of(file) if file.is_file() else None
         if size != shard["bytes"]:
             found = "is missing" if size is None else f"has {size} bytes"
@@ -167,7 +178,7 @@ def check_shards(path: Place, manifest: dict[str, Any]) -> None:
 
 def to_repair(path: Place) -> str:
     """What to type when a file of an archive is damaged."""
-    return f"Run `ingest repair {shlex.quote(shown(path))} AUDIO_DIR`."
+    return f"Run `ingest repair {typed(path)} AUDIO_DIR`."
 
 
 def _is_below(name: str) -> bool:

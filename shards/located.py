@@ -2,7 +2,8 @@
 
 FRAMES    packed FLAC: the frames of each window by the seek table, one range each
 SAMPLES   packed WAV: the window's samples where they lie, read into place
-OPENED    all others, and whatever is not as it should be: libsndfile opens the whole payload
+OPENED    FLAC and WAV that lay in tars before, and whatever is not as it should be: by libsndfile
+SANDBOXED originals: decoded as a whole in a sandbox (see `sandboxed`)
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from shards.source import SOURCES
 from shards.traffic import Traffic
 from shards.wav import HEADER_BYTES, header
 
-FRAMES, SAMPLES, OPENED = range(3)
+FRAMES, SAMPLES, OPENED, SANDBOXED = range(4)
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,16 @@ class Located:
         source = SOURCES.get(self.shard.place)
         for window in windows:
             begin_s = time.perf_counter()
-            data = source.range(window.offset, window.size)
+            got = source.into(window.offset, flac.room(window.size))
             read_s = time.perf_counter()
+            if got != window.size:
+                raise _Odd
             try:
-                flac.decode_into(
-                    out[window.v, : window.frames], data, self.shard.rate_hz, window.start
-                )
+                clip = out[window.v, : window.frames]
+                flac.decode_room(clip, got, self.shard.rate_hz, window.start)
             except ValueError as error:
                 raise _Odd from error
-            report.bytes_read += len(data)
+            report.bytes_read += got
             report.read_s += read_s - begin_s
             report.decode_s += time.perf_counter() - read_s
 
@@ -138,10 +140,12 @@ class Located:
         report.read_s += time.perf_counter() - begin_s
 
     def _open(self, out: np.ndarray, report: Report) -> None:
-        from shards.reader import TrackFile  # and with it pyarrow, which few workers ever need
+        from shards.reader import Original, open_payload  # and pyarrow, which few workers need
 
         begin_s = time.perf_counter()
-        with TrackFile(self.shard.place, self.offset, self.size, self.frames) as track:
+        where = self.shard.place, self.offset, self.size, self.frames
+        payload = Original(*where, self.shard.rate_hz)
+        with open_payload(payload, sandboxed=self.how == SANDBOXED) as track:
             for start, count, v in self.wanted:
                 samples = track.read(start, count)
                 if len(samples) != count:

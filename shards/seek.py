@@ -9,7 +9,7 @@ so a wrong range or a damaged frame is noticed.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,12 @@ import numpy as np
 import soundfile
 
 from shards.names import SEEK, seek_name
-from shards.place import Place, Remote
+from shards.place import Fetch, Place, Remote
 from shards.source import SOURCES
 from shards.text import shown
 
 if TYPE_CHECKING:
     from shards.index import Index
-
-Fetch = Callable[[int, int], bytes]
-"""Offset and size of a range of a shard → its bytes, from wherever shards lie."""
 
 MAX_BLOCK = 4_608
 """Samples of a FLAC frame in the streamable subset up to 48 kHz (RFC 9639, 7)."""
@@ -58,6 +55,11 @@ def read_by_range(index: Index, row: int, start: int, frames: int, fetch: Fetch)
     part = byte_range(seek_table(index, row), size, rate_hz, start, frames)
     data = fetch(offset + part.start, part.stop - part.start)
     return decode_frames(data, rate_hz, start, frames)
+
+
+def has_seek_tables(index: Index, shard: int) -> bool:
+    """Whether a shard's payload is FLAC that was packed here."""
+    return f"{SEEK}/{seek_name(shard)}" in index.manifest["files"]
 
 
 def seek_table(index: Index, row: int) -> np.ndarray:

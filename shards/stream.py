@@ -149,7 +149,7 @@ class Stats:
         decode_s: Time of decoding, over all workers.
         ready: Batches that lie ready now.
         slots: Batches that may lie ready.
-        unique_tracks: Different rows in the last 100 steps.
+        unique_tracks: Different valid rows in the last 100 steps.
         rows: Rows given out, those past the end of a plan included.
         bad: Rows of these that could not be decoded.
         traffic: With the store, where shards lie in one.
@@ -196,7 +196,7 @@ class Stream(Iterator[Batch]):
         self._held, self._step = True, self._step + 1
         self._wait_s += time.monotonic() - begin_s
         self._views += batch.start.size
-        self._recent.append(batch.row)
+        self._recent.append(batch.row[batch.valid])
         self._report(records)
         return batch
 
