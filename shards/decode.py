@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from shards.errors import DamagedTrack
+from shards.how import FRAMES
 from shards.located import Located, Report, Shard, Window
+from shards.place import Remote
+from shards.seek import load_tables
 from shards.source import SOURCES
+from shards.traffic import TRAFFIC
 
 if TYPE_CHECKING:
     from shards.plan import Plan, Rows
@@ -66,12 +70,11 @@ class Decoder:
             valid: bool [N].
             at: Place in clips and valid of each row, [n]; 0 … n - 1 if None.
         """
-        report = Report()
+        report, before = Report(), replace(TRAFFIC)
         at = np.arange(len(rows["row"])) if at is None else at
         valid[at] = wanted = rows.get("valid", np.ones(len(at), bool))
         clips[at[~wanted]] = 0
-        in_order = np.lexsort((rows["offset"], rows["shard"]))  # of the bytes on disk
-        tracks = {int(i): self._locate(rows, int(i)) for i in in_order if wanted[i]}
+        tracks = self._tracks(rows, wanted)
         windows = patiently(lambda: _ask_ahead(tracks))
         for i, track in tracks.items():
             try:
@@ -80,7 +83,21 @@ class Decoder:
                 clips[at[i]] = 0
                 valid[at[i]] = False
                 report.bad.append((i, "damaged", str(error)))
+        report.traffic = TRAFFIC.since(before)
         return report
+
+    def expect(self, rows: Rows) -> None:
+        """Have a store send what the next task will want while this one is decoded."""
+        if any(isinstance(shard.place, Remote) for shard in self.shards):
+            from shards.remote import meanwhile
+
+            wanted = rows.get("valid", np.ones(len(rows["row"]), bool))
+            meanwhile(lambda: _ask_ahead(self._tracks(rows, wanted)))
+
+    def _tracks(self, rows: Rows, wanted: np.ndarray) -> dict[int, Located]:
+        """The tracks of the rows that are wanted, in the order of the bytes on disk."""
+        in_order = np.lexsort((rows["offset"], rows["shard"]))
+        return {int(i): self._locate(rows, int(i)) for i in in_order if wanted[i]}
 
     def _locate(self, rows: Rows, i: int) -> Located:
         """The track of row i with what is wanted of it."""
@@ -94,9 +111,10 @@ class Decoder:
 
 def _ask_ahead(tracks: dict[int, Located]) -> dict[int, list[Window]]:
     """The windows of each track, of which every source has been told."""
+    load_tables({t.shard.seek for t in tracks.values() if t.how == FRAMES and t.shard.seek})
     windows = {i: track.windows() for i, track in tracks.items()}
     for place, some in groupby(tracks, key=lambda i: tracks[i].shard.place):
-        ranges = [(window.offset, window.size) for i in some for window in windows[i]]
+        ranges = [part for i in some for part in tracks[i].ranges(windows[i])]
         SOURCES.get(place).ahead(ranges)
     return windows
 

@@ -138,6 +138,7 @@ class RingFeed:
         self.cost.bytes_read += report.bytes_read
         self.cost.read_s += report.read_s
         self.cost.decode_s += report.decode_s
+        self.cost.traffic.add(report.traffic)
 
     def _stuck(self, step: int) -> NoReturn:
         faulthandler.dump_traceback(file=sys.stderr, all_threads=True)

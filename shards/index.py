@@ -15,11 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shards.cache import Cache
 from shards.columns import ColumnFile
 from shards.errors import InputError
 from shards.files import shown, typed
 from shards.how import FRAMES, OPENED, SAMPLES, SANDBOXED
 from shards.place import Place, Remote, listed, place, size_of
+from shards.remote import stored
 from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST, STRAIGHT
 from shards.sealed import read_sealed
 
@@ -52,21 +54,30 @@ _OF_TRACK = tuple(name for name in Track.__annotations__ if name != "row")
 class Index:
     """An archive's tracks, and where their bytes lie; a column is read when it is asked for."""
 
-    def __init__(self, path: Place, manifest: dict[str, Any], file: ColumnFile) -> None:
+    def __init__(
+        self, path: Place, manifest: dict[str, Any], file: ColumnFile, cache: Cache | None = None
+    ) -> None:
         self.path = path
         self.manifest = manifest
+        self.cache = cache
         self._file = file
         self._columns: dict[str, np.ndarray] = {}
 
     @classmethod
-    def open(cls, path: Place | str) -> Index:
-        """The index of an archive; every shard is there with its exact size, or `InputError`."""
+    def open(cls, path: Place | str, *, cache: Cache | None = None) -> Index:
+        """The index of an archive; every shard is there with its exact size, or `InputError`.
+
+        Args:
+            path: Folder or URI.
+            cache: Of this node, where parts of an archive in an object store are kept.
+        """
         path = place(path)
         manifest = read_manifest(path)
         check_shards(path, manifest)
         latest = manifest["generations"][-1]
         known = manifest.get("files", {}).get(latest["index"], {})
-        file = ColumnFile(path / latest["index"], size=known.get("bytes"), remedy=to_repair(path))
+        place_of = beside_shards(path, manifest, latest["index"], cache)
+        file = ColumnFile(place_of, size=known.get("bytes"), remedy=to_repair(path))
         if file.schema != INDEX_SCHEMA:
             raise InputError(
                 f"{shown(path / latest['index'])} does not have the columns of format {FORMAT}. "
@@ -77,7 +88,11 @@ class Index:
                 f"{shown(path / latest['index'])} does not belong to {MANIFEST}: the fingerprints "
                 f"differ. {to_repair(path)}"
             )
-        return cls(path, manifest, file)
+        return cls(path, manifest, file, cache)
+
+    def file(self, name: str) -> Place:
+        """A file of the archive that lies beside the shards."""
+        return beside_shards(self.path, self.manifest, name, self.cache)
 
     def __len__(self) -> int:
         return self._file.num_rows
@@ -123,7 +138,7 @@ class Index:
     @cached_property
     def shards(self) -> list[Place]:
         """Where each shard lies."""
-        return [self.path / shard["name"] for shard in self.manifest["shards"]]
+        return [stored(self.path / s["name"], s, self.cache) for s in self.manifest["shards"]]
 
     @property
     def footer_sha256(self) -> str:
@@ -149,6 +164,12 @@ class Index:
     def row_of_key(self) -> dict[str, int]:
         """Key → row."""
         return {key: row for row, key in enumerate(self.column("key"))}
+
+
+def beside_shards(path: Place, manifest: dict[str, Any], name: str, cache: Cache | None) -> Place:
+    """A file of an archive, with what the manifest knows of it."""
+    facts = manifest["files"].get(name)
+    return stored(path / name, facts, cache) if facts else path / name
 
 
 def sandboxed(table: pa.Table) -> np.ndarray:

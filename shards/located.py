@@ -14,6 +14,7 @@ from shards.how import FRAMES, SAMPLES, SANDBOXED
 from shards.place import Place
 from shards.seek import byte_range, entries_of
 from shards.source import SOURCES
+from shards.traffic import Traffic
 from shards.wav import HEADER_BYTES, header
 
 
@@ -34,6 +35,7 @@ class Report:
     read_s: float = 0.0
     decode_s: float = 0.0
     bad: list[tuple[int, str, str]] = field(default_factory=list)
+    traffic: Traffic = field(default_factory=Traffic)  # of shards in a store
 
 
 class Window(NamedTuple):
@@ -78,6 +80,11 @@ class Located:
             for (start, count, v), part in zip(self.wanted, parts, strict=True)
         ]
 
+    def ranges(self, windows: list[Window]) -> list[tuple[int, int]]:
+        """Offsets and sizes in the shard that `read` will ask for."""
+        header = [(self.offset, HEADER_BYTES)] if windows and self.how == SAMPLES else []
+        return [*header, *((window.offset, window.size) for window in windows)]
+
     def read(self, windows: list[Window], out: np.ndarray, report: Report) -> None:
         """Fill `out`, int16 [V, T]; raises `DamagedTrack`, and `OSError` for bytes it cannot get.
 
@@ -92,7 +99,8 @@ class Located:
                 self._decode(windows, out, report)
             else:
                 self._copy(windows, out, report)
-        except _Odd:
+        except (_Odd, DamagedTrack):
+            SOURCES.get(self.shard.place).doubt(self.offset, self.size)
             self._open(out, report)
 
     def _decode(self, windows: list[Window], out: np.ndarray, report: Report) -> None:

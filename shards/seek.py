@@ -9,6 +9,7 @@ so a wrong range or a damaged frame is noticed.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -66,15 +67,24 @@ def seek_table(index: Index, row: int) -> np.ndarray:
     shard, begin, frames, rate_hz = (
         int(index.column(name)[row]) for name in ("shard", "seek", "frames", "sample_rate")
     )
-    return tables_of(index.path / SEEK / seek_name(shard))[begin : begin - (-frames // rate_hz)]
+    return tables_of(index.file(f"{SEEK}/{seek_name(shard)}"))[begin : begin - (-frames // rate_hz)]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def tables_of(path: Place) -> np.ndarray:
     """The seek tables of a shard's tracks end to end, uint32."""
     if isinstance(path, Remote):
         return np.asarray(np.load(io.BytesIO(path.read_bytes())))
     return np.asarray(np.load(path, mmap_mode="r"))
+
+
+def load_tables(paths: Iterable[Place]) -> None:
+    """Have the seek tables of remote shards in memory, all that lack asked for together."""
+    remote = [path for path in paths if isinstance(path, Remote)]
+    if remote:
+        from shards.remote import together
+
+        together(tables_of, remote)
 
 
 def entries_of(path: Place, begin: int, count: int) -> np.ndarray:

@@ -139,7 +139,7 @@ def files_of(indexes: Sequence[Index]) -> dict[str, Any]:
 def _seek_table(index: Index, shard: str) -> Place | None:
     """Of a shard that was packed here as FLAC."""
     name = f"{SEEK}/{shard.rpartition('/')[2].removesuffix('.tar')}.npy"
-    return index.path / name if name in index.manifest.get("files", {}) else None
+    return index.file(name) if name in index.manifest.get("files", {}) else None
 
 
 def blocks(column: np.ndarray) -> Iterator[np.ndarray]:

@@ -6,7 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from shards.located import Report
 from shards.plan import Plan
 from shards.ring import Ring, Shape
 from shards.steps import Steps as Steps
+from shards.traffic import Traffic
 from shards.workers import Workers
 
 BACKENDS = ("ray", "inline")
@@ -151,6 +152,7 @@ class Stats:
         unique_tracks: Different valid rows in the last 100 steps.
         rows: Rows given out, those past the end of a plan included.
         bad: Rows of these that could not be decoded.
+        traffic: With the store, where shards lie in one.
     """
 
     views: int
@@ -163,6 +165,7 @@ class Stats:
     unique_tracks: int
     rows: int
     bad: int
+    traffic: Traffic
 
 
 class Stream(Iterator[Batch]):
@@ -223,6 +226,7 @@ class Stream(Iterator[Batch]):
             unique_tracks=len(np.unique(np.concatenate([[], *self._recent]))),
             rows=self._mender.rows,
             bad=self._mender.bad,
+            traffic=replace(cost.traffic),
         )
 
     def close(self) -> None:

@@ -45,6 +45,8 @@ class Run:
         window_shards: Shards of a window.
         window_gib: Instead: a cache that holds two windows.
         crops_per_visit: Rows that a visit to a track gives, in so many successive batches.
+        cache: Folder on a disk of this node that keeps parts of an archive in an object store.
+        cache_gib: Size of the cache; all processes and runs of the node share it.
         trace: Write row and starts of every clip to trace-RANK.jsonl, as proof of the order.
     """
 
@@ -76,6 +78,8 @@ class Run:
     window_shards: int = 16
     window_gib: float = 0.0
     crops_per_visit: int = 1
+    cache: str = ""
+    cache_gib: float = 100.0
     trace: bool = False
 
     def validate(self) -> None:

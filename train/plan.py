@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shards.cache import node_cache
 from shards.index import Index
 from shards.order import window_shards_for
 from shards.plan import TrainPlan
@@ -12,7 +13,8 @@ from train.config import Run
 
 def plan_of(run: Run, view: View) -> TrainPlan:
     """What stands at each position of a run."""
-    indexes = [Index.open(path) for path in run.index]
+    cache = node_cache(run.cache, run.cache_gib, windowed=run.order == "windowed")
+    indexes = [Index.open(path, cache=cache) for path in run.index]
     tracks = select(indexes, view, where=run.where, duplicates=run.duplicates)
     window_shards = run.window_shards
     if run.window_gib:

@@ -17,8 +17,9 @@ from shards.bench.found import Found
 from shards.decode import Decoder
 from shards.errors import InputError
 from shards.files import shown
+from shards.how import FRAMES, SAMPLES
 from shards.index import Index
-from shards.located import FRAMES, SAMPLES, Located
+from shards.located import Located
 from shards.plan import Rows, TrainPlan
 from shards.process import cores
 from shards.source import SOURCES
