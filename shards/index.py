@@ -111,8 +111,9 @@ class Index:
         """How each track is read, int8 [N]: place in PACKED, or behind its end for all others."""
         if self.manifest.get("foreign"):  # tars that were there before have no seek tables
             return np.full(len(self), len(PACKED), np.int8)
-        packed = pc.index_in(self.arrow("codec"), value_set=pa.array(PACKED))
-        return np.asarray(pc.fill_null(packed, len(PACKED)).to_numpy(), np.int8)
+        codec = self.arrow("codec")
+        packed = [pc.equal(codec, name).to_numpy() for name in PACKED]
+        return np.select(packed, range(len(PACKED)), len(PACKED)).astype(np.int8)
 
     @cached_property
     def table(self) -> pa.Table:
