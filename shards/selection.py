@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from shards import mapped
+from shards.eligible import nothing_left, verdicts
 from shards.errors import InputError
-from shards.files import json_bytes, shown
-from shards.filters import Condition, holds, labels_of, parse
+from shards.files import json_bytes
+from shards.filters import Condition, labels_of, parse
 from shards.index import Index
 from shards.place import Place
 from shards.schema import SEEK
@@ -164,7 +164,7 @@ def select(
             lambda write: _build(indexes, view, conditions, duplicates, write),
         )
     if not facts["ends"][-1]:
-        raise InputError(_nothing_left(indexes, view, facts["left_out"]))
+        raise InputError(nothing_left(indexes, view, facts["left_out"]))
     return Selection(
         columns,
         tuple(_origins(indexes, facts["ends"])),
@@ -173,20 +173,6 @@ def select(
         layout_sha256=facts["layout_sha256"],
         **_files(indexes),
     )
-
-
-def verdicts(
-    index: Index, view: View, conditions: Sequence[Condition] = (), *, duplicates: bool = False
-) -> tuple[np.ndarray, list[str]]:
-    """For each track 0 if it may be used, else the number of the reason; the reasons, from 1 on."""
-    need = view.min_frames(index.sample_rate)
-    rules = [] if duplicates else [("duplicate", _is_original(index))]
-    rules += [(f"shorter than {need} samples", index.arrow("frames").to_numpy() >= need)]
-    rules += [(f"not {condition.text}", holds(condition, index)) for condition in conditions]
-    verdict = np.zeros(len(index), np.uint8 if len(rules) < 256 else np.int64)
-    for number, (_, met) in reversed(list(enumerate(rules, 1))):  # the first reason counts
-        verdict[~met] = number
-    return verdict, ["", *(reason for reason, _ in rules)]
 
 
 def _build(
@@ -250,10 +236,6 @@ def _sha256(column: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _is_original(index: Index) -> np.ndarray:
-    return np.asarray(pc.binary_length(index.arrow("duplicate_of")).to_numpy() == 0)
-
-
 def _name(
     indexes: Sequence[Index], view: View, conditions: Sequence[Condition], duplicates: bool
 ) -> str:
@@ -293,15 +275,3 @@ def _seek_table(index: Index, shard: str) -> Place | None:
     """Of a shard that was packed here as FLAC."""
     name = f"{SEEK}/{shard.rpartition('/')[2].removesuffix('.tar')}.npy"
     return index.path / name if name in index.manifest.get("files", {}) else None
-
-
-def _nothing_left(indexes: Sequence[Index], view: View, left_out: Mapping[str, int]) -> str:
-    rate = indexes[0].sample_rate
-    longest_s = max(index.column("duration_s").max(initial=0.0) for index in indexes)
-    counts = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
-    return (
-        f"No track of {', '.join(shown(index.path) for index in indexes)} can be used: this view "
-        f"needs {view.min_frames(rate) / rate:.1f} s, the longest has {longest_s:.1f} s. Left out: "
-        f"{counts or 'none'}. Take longer tracks, or a shorter view (--view.clip-s, "
-        "--view.min-gap-s), or fewer conditions (--where)."
-    )

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from shards import mapped
+from shards.eligible import verdicts
 from shards.errors import InputError
-from shards.selection import COLUMNS, Selection, narrow, select, verdicts
+from shards.selection import COLUMNS, Selection, narrow, select
 from shards.views.pair import AnchorPositive
 from tests.shards.silent import silent_archive
 
