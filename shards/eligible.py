@@ -28,6 +28,7 @@ def verdicts(
 
 
 def nothing_left(indexes: Sequence[Index], view: View, left_out: Mapping[str, int]) -> str:
+    """What to say, and what to do, when there is no such track."""
     rate = indexes[0].sample_rate
     longest_s = max(index.column("duration_s").max(initial=0.0) for index in indexes)
     counts = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
