@@ -144,7 +144,7 @@ def _sha256(column: np.ndarray) -> str:
 
 
 def _is_original(index: Index) -> np.ndarray:
-    return np.asarray(pc.equal(index.arrow("duplicate_of"), "").to_numpy())
+    return np.asarray(pc.binary_length(index.arrow("duplicate_of")).to_numpy() == 0)
 
 
 def _name(

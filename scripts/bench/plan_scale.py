@@ -214,10 +214,12 @@ def draw_picture(results: list[dict[str, float]]) -> None:
         (first, "first process of a node: select, write, map", "o"),
         (later, "every other, and a resume: map", "s"),
     ):
-        total = [sum(r[f"{n}_s"] for n in ("open", "select", "plan", "first_batch")) for r in rows]
+        total = [
+            sum(r[f"{n}_cpu_s"] for n in ("open", "select", "plan", "first_batch")) for r in rows
+        ]
         right.plot([r["tracks"] for r in rows], total, marker=marker, label=label)
     right.axhline(2, color="grey", linestyle=":", label="2 s")
-    right.set(ylabel="s", title="from nothing to the plan of the first batch")
+    right.set(ylabel="processor time, s", title="from nothing to the plan of the first batch")
     for axes in (left, right):
         axes.set(xscale="log", yscale="log", xlabel="tracks in the archive")
         axes.grid(alpha=0.3, which="major")
