@@ -13,6 +13,7 @@ import numpy as np
 from shards.errors import DamagedTrack
 from shards.located import FRAMES, OPENED, SAMPLES, SANDBOXED, Located, Report, Shard, Window
 from shards.names import SEEK, seek_name
+from shards.seek import has_seek_tables
 from shards.source import SOURCES
 
 if TYPE_CHECKING:
@@ -45,9 +46,12 @@ def how_to_read(codec: np.ndarray, *, packed: bool) -> np.ndarray:
 
 def shards_of(index: Index) -> tuple[Shard, ...]:
     """An archive's shards as a decoder wants them."""
-    packed, rate_hz = not index.manifest.get("foreign"), index.sample_rate
     return tuple(
-        Shard(path, index.path / SEEK / seek_name(number) if packed else None, rate_hz)
+        Shard(
+            path,
+            index.path / SEEK / seek_name(number) if has_seek_tables(index, number) else None,
+            index.sample_rate,
+        )
         for number, path in enumerate(index.shards)
     )
 
