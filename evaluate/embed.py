@@ -152,19 +152,19 @@ def _mean_of_windows(
     sums = np.zeros((len(plan.rows), encoder.dim))
     windows = np.zeros(len(plan.rows), np.int32)
     forward = Forward(encoder, plan.selection.sample_rate, extraction)
-    batches = stream(
+    with stream(
         plan,
         batch_size=min(extraction.batch_size, plan.stop),
         backend=extraction.backend,
         num_workers=extraction.num_workers,
-    )
-    for batch in batches:
-        read = batch.valid
-        if read.any():
-            place = np.searchsorted(plan.rows, batch.row[read])
-            np.add.at(sums, place, forward(batch.clips[read, 0], batch.frames[read, 0]))
-            np.add.at(windows, place, 1)
-        bar.update(int((batch.position < plan.stop).sum()))
+    ) as batches:
+        for batch in batches:
+            read = batch.valid
+            if read.any():
+                place = np.searchsorted(plan.rows, batch.row[read])
+                np.add.at(sums, place, forward(batch.clips[read, 0], batch.frames[read, 0]))
+                np.add.at(windows, place, 1)
+            bar.update(int((batch.position < plan.stop).sum()))
     return (sums / np.maximum(windows, 1)[:, None]).astype(np.float32), windows
 
 

@@ -61,13 +61,17 @@ class RingFeed:
         self.steps, self.ring, self._filler = steps, ring, filler
         self._num_workers, self._timeout_s = num_workers, timeout_s
         self._blocks = steps.blocks()
-        self._next_block = next(self._blocks, None)
         self._free = deque(range(ring.shape.num_slots))
         self._steps: dict[int, _Step] = {}
         self._tasks: dict[int, np.ndarray] = {}  # number → places in the ring
         self._number = 0
         self.cost = Report()  # of all tasks so far
-        self._submit()
+        try:
+            self._next_block = next(self._blocks, None)
+            self._submit()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def ready(self) -> int:

@@ -59,7 +59,7 @@ def read_by_range(index: Index, row: int, start: int, frames: int, fetch: Fetch)
 
 def has_seek_tables(index: Index, shard: int) -> bool:
     """Whether a shard's payload is FLAC that was packed here."""
-    return f"{SEEK}/{seek_name(shard)}" in index.manifest["files"]
+    return f"{SEEK}/{seek_name(shard)}" in index.manifest.get("files", ())
 
 
 def seek_table(index: Index, row: int) -> np.ndarray:
