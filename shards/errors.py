@@ -21,6 +21,10 @@ class NumericError(CommandError):
     status = 5
 
 
+class DamagedTrack(ValueError):
+    """A payload that does not decode to the samples its index row promises."""
+
+
 DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 """The disk is full, fails, or takes no file so large."""
 

@@ -2,104 +2,25 @@
 
 from __future__ import annotations
 
-import io
-import mmap
-import os
-import threading
-from collections import OrderedDict
-from functools import lru_cache
-from pathlib import Path
-
 import numpy as np
 import soundfile
-from pyarrow import NativeFile
 
-from shards.files import shown
+from shards.errors import DamagedTrack as DamagedTrack
+from shards.text import shown
 from shards.index import Index
-from shards.place import Remote
+from shards.member import Member, payload_of
+from shards.place import Place, Remote
 from shards.samples import mix, to_int16
 from shards.seek import read_by_range
-
-MAX_OPEN_SHARDS = 256
-
-
-class DamagedTrack(ValueError):
-    """A payload that does not decode to the samples its index row promises."""
-
-
-class MappedShards:
-    """Shards mapped into memory, the least recently used closed first; safe for threads."""
-
-    def __init__(self, limit: int = MAX_OPEN_SHARDS) -> None:
-        self.limit = limit
-        self._maps: OrderedDict[Path, mmap.mmap] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, path: Path) -> mmap.mmap:
-        """The shard's bytes; a mapping in use elsewhere stays alive until its user is done."""
-        with self._lock:
-            if path in self._maps:
-                self._maps.move_to_end(path)
-                return self._maps[path]
-            fd = os.open(path, os.O_RDONLY)
-            try:
-                self._maps[path] = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-            finally:
-                os.close(fd)
-            while len(self._maps) > self.limit:
-                self._maps.popitem(last=False)  # closed by its last reference
-            return self._maps[path]
-
-
-_SHARDS = MappedShards()
-
-
-class Member(io.RawIOBase):
-    """One member of a mapped tar as a file: libsndfile seeks and reads in it without a copy."""
-
-    def __init__(self, shard: mmap.mmap, offset: int, size: int) -> None:
-        super().__init__()
-        self._bytes = memoryview(shard)[offset : offset + size]
-        self._at = 0
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
-
-    def tell(self) -> int:
-        """Place in the member."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place inside the member."""
-        base = (0, self._at, len(self._bytes))[whence]
-        self._at = min(max(base + offset, 0), len(self._bytes))
-        return self._at
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Copy what is left, at most the buffer's size."""
-        part = self._bytes[self._at : self._at + len(buffer)]
-        buffer[: len(part)] = part
-        self._at += len(part)
-        return len(part)
-
-    def close(self) -> None:
-        """Let go of the shard."""
-        self._bytes.release()
-        super().close()
 
 
 class TrackFile:
     """An open track of an archive, from which any number of windows is read."""
 
-    def __init__(self, path: Path, offset: int, size: int, frames: int) -> None:
+    def __init__(self, path: Place, offset: int, size: int, frames: int) -> None:
         self._where = f"{shown(path)} at byte {offset}"
         self.frames = frames
-        self._member = Member(_SHARDS.get(path), offset, size)
+        self._member = Member(payload_of(path, offset, size))
         try:
             self._sound = soundfile.SoundFile(self._member)
         except soundfile.LibsndfileError as error:
@@ -144,11 +65,6 @@ def open_track(index: Index, row: int) -> TrackFile | RangeFile:
     return TrackFile(path, int(offset), int(size), int(frames))
 
 
-@lru_cache(maxsize=MAX_OPEN_SHARDS)
-def _opened(shard: Remote) -> NativeFile:
-    return shard.open()
-
-
 class RangeFile:
     """A track in an object store: every window is one request."""
 
@@ -169,7 +85,7 @@ class RangeFile:
         return samples
 
     def _fetch(self, offset: int, size: int) -> bytes:
-        return bytes(_opened(self._shard).read_at(size, offset))
+        return bytes(payload_of(self._shard, offset, size))
 
     def __enter__(self) -> RangeFile:
         return self

@@ -11,13 +11,18 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 
-from shards.index import Index
+from shards.names import SEEK, seek_name
 from shards.place import Place, Remote
-from shards.schema import SEEK, seek_name
+from shards.source import SOURCES
+from shards.text import shown
+
+if TYPE_CHECKING:
+    from shards.index import Index
 
 Fetch = Callable[[int, int], bytes]
 """Offset and size of a range of a shard → its bytes, from wherever shards lie."""
@@ -71,6 +76,18 @@ def tables_of(path: Place) -> np.ndarray:
     return np.asarray(np.load(path, mmap_mode="r"))
 
 
+def entries_of(path: Place, begin: int, count: int) -> np.ndarray:
+    """Part of a shard's seek tables, uint32 [≤ count]; of a local file no more is read."""
+    if isinstance(path, Remote):
+        return tables_of(path)[begin : begin + count]
+    file = SOURCES.get(path)
+    preamble = file.range(0, 10)  # magic, version, length of the header: NumPy's format 1.0
+    if bytes(preamble[:8]) != b"\x93NUMPY\x01\x00":
+        raise OSError(f"{shown(path)} is no seek table.")
+    at = 10 + int.from_bytes(preamble[8:], "little") + 4 * begin
+    return np.frombuffer(file.range(at, 4 * count), "<u4")
+
+
 def byte_range(table: np.ndarray, size: int, rate_hz: int, start: int, frames: int) -> slice:
     """Bytes of a payload that hold samples `start` to `start + frames`.
 
@@ -96,7 +113,7 @@ def decode_frames(data: bytes | memoryview, rate_hz: int, start: int, frames: in
     skip = start - first_sample(data)
     if skip < 0:
         raise ValueError(f"The frames begin {-skip} samples behind sample {start}.")
-    whole = io.BytesIO(_header(rate_hz, skip + frames + MAX_BLOCK) + bytes(data))
+    whole = io.BytesIO(stream_header(rate_hz, skip + frames + MAX_BLOCK) + bytes(data))
     with SequentialFile(whole) as sound:
         samples = sound.read(skip + frames, dtype="int16")
     return np.asarray(samples[skip:])
@@ -104,15 +121,19 @@ def decode_frames(data: bytes | memoryview, rate_hz: int, start: int, frames: in
 
 def first_sample(data: bytes | memoryview) -> int:
     """Number of the first sample of the FLAC frame that `data` begins with."""
-    number, at = frame_number(data)
-    if number == 0:
-        return 0
+    number, _ = frame_number(data)
+    return number * block_size(data) if number else 0
+
+
+def block_size(data: bytes | memoryview) -> int:
+    """Samples of the FLAC frame that `data` begins with."""
+    _, at = frame_number(data)
     code = data[2] >> 4
     if code in _MORE_BYTES:
-        return number * (int.from_bytes(data[at : at + _MORE_BYTES[code]], "big") + 1)
+        return int.from_bytes(data[at : at + _MORE_BYTES[code]], "big") + 1
     if code not in _BLOCK_SIZES:
         raise ValueError(f"A FLAC frame has the reserved block size code {code}.")
-    return number * _BLOCK_SIZES[code]
+    return _BLOCK_SIZES[code]
 
 
 def frame_number(data: bytes | memoryview) -> tuple[int, int]:
@@ -139,7 +160,7 @@ def _coded_number(data: bytes | memoryview, at: int) -> tuple[int, int]:
     return number, at + 1 + more
 
 
-def _header(rate_hz: int, frames: int) -> bytes:
+def stream_header(rate_hz: int, frames: int) -> bytes:
     """`fLaC` and a STREAMINFO of mono 16-bit samples; sizes and MD5 unknown."""
     block = (16).to_bytes(2, "big") + (65_535).to_bytes(2, "big")
     packed = rate_hz << 44 | (1 - 1) << 41 | (16 - 1) << 36 | frames
