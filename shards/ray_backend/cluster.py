@@ -42,6 +42,7 @@ class _Ours:
 
     owner: int | None = None
     folder: PrivateFolder | None = None
+    is_lost: bool = False
 
 
 _ours = _Ours()
@@ -87,12 +88,22 @@ def is_connected() -> bool:
 
 def disconnect() -> None:
     """Leave Ray; the process that started it ends it."""
-    if is_connected():
+    # With its raylet gone, Ray's shutdown ends the process at once: no error would be seen.
+    if is_connected() and not _ours.is_lost:
         gc.collect()  # what still refers to objects of the cluster must not outlive it
         sys.modules["ray"].shutdown()
     if _ours.folder:
         _ours.folder.close()
     _ours.owner = _ours.folder = None
+
+
+def lost() -> RuntimeError:
+    """The error for a Ray of this node that has died; it is not spoken to any more."""
+    _ours.is_lost = True
+    return RuntimeError(
+        "Ray has died on this node: it was killed, or the machine lacks memory (see its log). "
+        "Start the run again: it resumes from its last checkpoint."
+    )
 
 
 def check_alive() -> None:
@@ -102,10 +113,7 @@ def check_alive() -> None:
     try:
         os.kill(_ours.owner, 0)
     except ProcessLookupError:
-        raise RuntimeError(
-            f"The first process of this node ({_ours.owner}), which had started Ray, is gone. "
-            "Start the run again: it resumes from its last checkpoint."
-        ) from None
+        raise lost() from None
 
 
 def join_cluster(address: str) -> None:
