@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 class Batch:
     """Clips and what they are; numpy arrays from a stream, tensors after `to`.
 
+    A stream's arrays are valid until its next batch is asked for; `copy` and `to` keep them.
     B tracks, V clips a track, T samples a clip.
 
     Args:
@@ -38,14 +39,31 @@ class Batch:
     def __len__(self) -> int:
         return len(self.position)
 
+    def copy(self) -> Batch:
+        """The same batch in memory of its own."""
+        copied = {f.name: getattr(self, f.name).copy() for f in fields(self) if f.name != "targets"}
+        return Batch(**copied, targets={name: x.copy() for name, x in self.targets.items()})
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch as tensors on a device; never shares memory with the stream's arrays."""
         import torch
 
-        def tensor(array: Any) -> torch.Tensor:
-            if isinstance(array, torch.Tensor):
-                return array.to(device)
-            return torch.tensor(array, device=device)
+        device = torch.device(device)
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "targets"}
+        moved, targets = _moved(columns, device), _moved(self.targets, device)
+        return Batch(**moved, targets=targets)
 
-        moved = {f.name: tensor(getattr(self, f.name)) for f in fields(self) if f.name != "targets"}
-        return Batch(**moved, targets={name: tensor(x) for name, x in self.targets.items()})
+
+def _moved(arrays: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Tensors on a device; arrays of a stream are copied."""
+    import torch
+
+    given = {name: x for name, x in arrays.items() if isinstance(x, torch.Tensor)}
+    ours = {name: x for name, x in arrays.items() if name not in given}
+    if ours and device.type == "cuda":
+        from shards.pinned import to_cuda
+
+        copied = to_cuda(ours, device)
+    else:
+        copied = {name: torch.tensor(x, device=device) for name, x in ours.items()}
+    return {name: x.to(device) for name, x in given.items()} | copied

@@ -1,4 +1,4 @@
-"""From plan rows to clips: the work of a task, wherever it runs. Loads neither pyarrow nor torch."""
+"""From plan rows to clips: the work of a task, wherever it runs. Loads no pyarrow, no torch."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from shards.plan import Plan, Rows
 
 Result = TypeVar("Result")
+
+COLUMNS = ("position", "row", "start", "frames", "seed")
+"""Of a plan, as a batch has them."""
 
 IO_WAITS_S = (0.1, 0.4, 1.6)
 """Before each further try to read what could not be read."""
@@ -55,14 +58,23 @@ class Decoder:
 
     Args:
         shards: Of all archives of the plan, one after another.
+        clip_frames: Samples T of a clip.
     """
 
     shards: tuple[Shard, ...]
+    clip_frames: int
 
     @classmethod
     def of(cls, plan: Plan) -> Decoder:
         """The decoder of a plan's archive."""
-        return cls(shards_of(plan.index))
+        return cls(shards_of(plan.index), plan.clip_frames)
+
+    def __call__(self, rows: Rows) -> Rows:
+        """Clips int16 [n, V, T] and valid [n], beside position, row, start, frames and seed."""
+        clips = np.empty((*rows["start"].shape, self.clip_frames), np.int16)
+        valid = np.empty(len(clips), bool)
+        self.fill(rows, clips, valid)
+        return {"clips": clips, "valid": valid, **{name: rows[name] for name in COLUMNS}}
 
     def fill(
         self, rows: Rows, clips: np.ndarray, valid: np.ndarray, at: np.ndarray | None = None

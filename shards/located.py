@@ -89,7 +89,7 @@ class Located:
 
         Whatever is odd about the shorter ways is left for libsndfile to judge.
         """
-        for start, count, v in self.wanted:
+        for _, count, v in self.wanted:
             out[v, count:] = 0
         try:
             if not windows:

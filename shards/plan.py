@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from shards.draw import draw, permute
+from shards.draw import draw, integers, permute
 from shards.errors import InputError
 from shards.files import shown
 from shards.index import Index
@@ -92,6 +92,13 @@ class TrainPlan:
             "frames": np.full_like(start, self.clip_frames),
             "seed": draw(self.seed, "view", position[:, None], np.arange(self.num_views)),
         }
+
+    def substitutes(self, position: np.ndarray, j: int) -> Rows:
+        """The `j`-th substitutes, j = 1, 2, 3, for what cannot be read at positions [n]."""
+        bits = draw(self.seed, "substitute", position, j)
+        row = self.rows[integers(bits, 0, len(self.rows) - 1)]
+        start = self.view.draw(self.seed, position, self._frames[row], self.index.sample_rate)
+        return {**self.take(position), "row": row, "start": start}
 
 
 def excluded(index: Index, view: View) -> np.ndarray:

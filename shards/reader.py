@@ -6,12 +6,12 @@ import numpy as np
 import soundfile
 
 from shards.errors import DamagedTrack as DamagedTrack
-from shards.text import shown
 from shards.index import Index
 from shards.member import Member, payload_of
 from shards.place import Place, Remote
 from shards.samples import mix, to_int16
 from shards.seek import read_by_range
+from shards.text import shown
 
 
 class TrackFile:

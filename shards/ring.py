@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,7 @@ class Ring:
 
     def __init__(self, fd: int, shape: Shape) -> None:
         self.fd, self.shape = fd, shape
+        self.before_close: list[Callable[[], object]] = []
         self.memory = mmap.mmap(fd, shape.num_bytes)
         count = int(np.prod(shape.clips))
         self.clips = np.frombuffer(self.memory, np.int16, count).reshape(shape.clips)
@@ -96,8 +98,11 @@ class Ring:
 
     def close(self) -> None:
         """Let go: the memory is given back when nobody holds an array of it any more."""
-        if self.fd >= 0:
-            os.close(self.fd)
+        if self.fd < 0:
+            return
+        for act in self.before_close:
+            act()
+        os.close(self.fd)
         self.fd = -1
         del self.clips, self.valid, self.memory
 
@@ -138,11 +143,13 @@ def _of_machine() -> int | None:
 
 
 def _of_container() -> int | None:
-    """Of the control group, version 2, as a container sees its own."""
+    """Of the control group (version 2) of a container; what is cached counts as free."""
+    group = "/sys/fs/cgroup/memory"
     try:
-        with open("/sys/fs/cgroup/memory.max") as most, open(
-            "/sys/fs/cgroup/memory.current"
-        ) as now:
-            return int(most.read()) - int(now.read())
-    except (OSError, ValueError):  # no such group, or "max"
+        with open(f"{group}.max") as most, open(f"{group}.current") as now:
+            free = int(most.read()) - int(now.read())
+        with open(f"{group}.stat") as lines:
+            facts = dict(line.split() for line in lines)
+        return free + int(facts["active_file"]) + int(facts["inactive_file"])
+    except (OSError, KeyError, ValueError):  # no such group, or "max"
         return None

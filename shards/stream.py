@@ -1,19 +1,33 @@
-"""stream(plan): a rank's batches in the order of the plan, decoded here or by Ray, bit for bit."""
+"""stream(plan): a rank's batches in the order of the plan, whoever decodes them, bit for bit."""
 
 from __future__ import annotations
 
+import os
+import time
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 
+from shards.bad import BadRecord, Mender
 from shards.batch import Batch
-from shards.decode import Decoder, locate
+from shards.decode import Decoder
 from shards.errors import InputError
-from shards.plan import Plan, Rows
+from shards.feed import TIMEOUT_S, Bad, RingFeed
+from shards.filler import Here
+from shards.located import Report
+from shards.plan import Plan
+from shards.ring import Ring, Shape
+from shards.steps import Steps
+from shards.workers import Workers
 
 BACKENDS = ("ray", "inline")
+
+STATS_STEPS = 100
+"""Of which the unique tracks are counted."""
 
 
 def stream(
@@ -25,14 +39,21 @@ def stream(
     rank: int = 0,
     world_size: int = 1,
     backend: str = "inline",
-    num_workers: int = 1,
+    num_workers: int = 0,
     prefetch: int = 2,
-) -> Iterator[Batch]:
+    pin: bool = False,
+    max_bad_frac: float = 1.0,
+    on_bad: Callable[[BadRecord], None] | None = None,
+    bad_listed: str = "",
+    timeout_s: float = TIMEOUT_S,
+) -> Stream:
     """Batches of one rank from a position on; endless if the plan is.
 
     Step k takes the positions [start + k·G, start + (k + 1)·G) for a global batch of G, rank r the
     r-th part of them: any world size that divides G gives the same global batches. A finite plan
     is padded to whole batches with rows that are not valid; all ranks take equally many steps.
+
+    A batch is valid until the next one is asked for: `Batch.to` and `Batch.copy` copy it.
 
     Args:
         plan: What stands at each position.
@@ -41,9 +62,14 @@ def stream(
         batch_size: The global batch G, tracks over all ranks.
         rank: Which part of every batch is ours.
         world_size: Number of parts.
-        backend: "inline" decodes in threads of this process, "ray" in tasks of Ray Data.
-        num_workers: Threads, or tasks at a time.
+        backend: "inline" decodes in worker processes of its own, "ray" in tasks of Ray.
+        num_workers: Processes, or tasks at a time; inline, 0 decodes in this process.
         prefetch: Batches kept ready.
+        pin: Let the accelerator copy batches without the processor, where there is one.
+        max_bad_frac: Share of rows that cannot be decoded above which to stop with `TooManyBad`.
+        on_bad: Called with every row that could not be decoded.
+        bad_listed: A sentence that says where `on_bad` lists them.
+        timeout_s: How long nothing may be decoded while the trainer waits.
     """
     if batch_size % world_size:
         raise InputError(f"A batch of {batch_size} does not divide among {world_size} processes.")
@@ -51,65 +77,195 @@ def stream(
         raise InputError(f"Want a backend of {BACKENDS}, got {backend!r}.")
     ends = [end for end in (stop, plan.stop) if end is not None]
     steps = Steps(plan, start, min(ends, default=None), batch_size, rank, world_size)
+    decoder = Decoder.of(plan)
+    feed: Feed
     if backend == "ray":
         from shards.ray_backend import ray_batches
 
-        return ray_batches(steps, num_workers=num_workers, prefetch=prefetch)
-    return inline_batches(steps, num_workers=num_workers, prefetch=prefetch)
+        feed = Given(ray_batches(steps, num_workers=num_workers, prefetch=prefetch), steps.stop)
+    else:
+        feed = ring_feed(steps, decoder, num_workers, prefetch, timeout_s)
+        if pin:
+            from shards.pinned import pin_ring
+
+            pin_ring(feed.ring)
+    mender = Mender(plan, decoder, max_bad_frac=max_bad_frac, listed=bad_listed)
+    return Stream(steps, feed, mender, on_bad)
 
 
-class Steps:
-    """One rank's share of the positions, step by step."""
+def ring_feed(
+    steps: Steps, decoder: Decoder, num_workers: int, prefetch: int, timeout_s: float
+) -> RingFeed:
+    """A ring, and the processes that fill it: no more than there are tasks."""
+    if steps.count is not None:
+        tasks = steps.count * len(steps.parts(1, num_workers))
+        num_workers = min(num_workers, tasks) if tasks > 1 else 0
+    # One batch is in use. Two blocks must be under way, or workers would wait for one another.
+    ahead = steps.crops * max(2, -(-prefetch // steps.crops))
+    slots = 1 + ahead if num_workers else steps.crops
+    ring = Ring.new(Shape(slots, steps.rank_size, steps.plan.num_views, steps.plan.clip_frames))
+    filler = Workers(decoder, ring, num_workers=num_workers) if num_workers else Here(decoder, ring)
+    return RingFeed(steps, ring, filler, num_workers=num_workers, timeout_s=timeout_s)
 
-    def __init__(
-        self, plan: Plan, start: int, stop: int | None, batch_size: int, rank: int, world_size: int
-    ) -> None:
-        self.plan, self.start, self.stop, self.batch_size = plan, start, stop, batch_size
-        self.rank_size = batch_size // world_size
-        self.offset = rank * self.rank_size
+
+class Feed(Protocol):
+    """Gives the batches of a rank, step by step."""
+
+    cost: Report
 
     @property
-    def count(self) -> int | None:
-        """Steps until the plan ends, None if it does not."""
-        if self.stop is None:
-            return None
-        return max(0, -(-(self.stop - self.start) // self.batch_size))
+    def ready(self) -> int:
+        """Batches that lie ready."""
+        ...
 
-    def rows(self, step: int, count: int = 1) -> Rows:
-        """Located plan rows of `count` steps, [count · rank_size]."""
-        first = self.start + np.arange(step, step + count, dtype=np.int64) * self.batch_size
-        position = (first[:, None] + self.offset + np.arange(self.rank_size)).reshape(-1)
-        if self.stop is None:
-            return locate(self.plan.index, self.plan.take(position))
-        inside = position < self.stop
-        rows = locate(self.plan.index, self.plan.take(np.minimum(position, self.stop - 1)))
-        return {**rows, "position": position, "valid": inside}
+    @property
+    def slots(self) -> int:
+        """Batches that may."""
+        ...
 
-    def check(self, batch: Batch, step: int) -> Batch:
-        """The batch, if it is the one of this step; an order gone wrong must never train."""
-        want = self.start + step * self.batch_size + self.offset
-        first, last = int(batch.position[0]), int(batch.position[-1])
-        if first != want or last != want + self.rank_size - 1:
-            raise RuntimeError(
-                f"Step {step} came with positions {first} … {last}, want {want} …: the order broke."
-            )
+    def take(self, step: int) -> tuple[Batch, list[Bad]]:
+        """The batch of a step, which may be written to, and which of its rows are bad."""
+        ...
+
+    def release(self, step: int) -> None:
+        """The batch of this step is used."""
+        ...
+
+    def close(self) -> None:
+        """End all work."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a stream has done since it began.
+
+    Args:
+        views: Clips given out.
+        bytes_read: Of the shards.
+        wait_s: Time that whoever iterates has waited.
+        read_s: Time of reading, over all workers.
+        decode_s: Time of decoding, over all workers.
+        ready: Batches that lie ready now.
+        slots: Batches that may lie ready.
+        unique_tracks: Different rows in the last 100 steps.
+        rows: Rows given out, those past the end of a plan included.
+        bad: Rows of these that could not be decoded.
+    """
+
+    views: int
+    bytes_read: int
+    wait_s: float
+    read_s: float
+    decode_s: float
+    ready: int
+    slots: int
+    unique_tracks: int
+    rows: int
+    bad: int
+
+
+class Stream(Iterator[Batch]):
+    """Batches, one after another; ends its workers when closed, when left, and when forgotten."""
+
+    def __init__(
+        self, steps: Steps, feed: Feed, mender: Mender, on_bad: Callable[[BadRecord], None] | None
+    ) -> None:
+        self._steps, self._feed, self._mender, self._on_bad = steps, feed, mender, on_bad
+        self._step, self._held, self._closed, self._pid = 0, False, False, os.getpid()
+        self._wait_s, self._views = 0.0, 0
+        self._recent: deque[np.ndarray] = deque(maxlen=STATS_STEPS)
+
+    def __next__(self) -> Batch:
+        if os.getpid() != self._pid:
+            raise RuntimeError("A stream belongs to the process that opened it: open one here.")
+        self._release()
+        if self._closed or self._step == self._steps.count:
+            self.close()
+            raise StopIteration
+        begin_s = time.monotonic()
+        try:
+            batch, bad = self._feed.take(self._step)
+            batch, records = self._mender.mend(self._steps.check(batch, self._step), bad)
+        except BaseException:
+            self.close()
+            raise
+        self._held, self._step = True, self._step + 1
+        self._wait_s += time.monotonic() - begin_s
+        self._views += batch.start.size
+        self._recent.append(batch.row)
+        self._report(records)
         return batch
 
+    def _report(self, records: list[BadRecord]) -> None:
+        for record in records:
+            if self._on_bad is not None:
+                self._on_bad(record)
+        if records:
+            self._mender.check()
 
-def inline_batches(steps: Steps, *, num_workers: int, prefetch: int) -> Iterator[Batch]:
-    """Batches decoded by threads of this process; libsndfile works without the interpreter lock."""
-    decoder = Decoder.of(steps.plan)
-    waiting: deque[Future[Rows]] = deque()
-    submitted = 0
-    with ThreadPoolExecutor(max(1, num_workers), thread_name_prefix="decode") as pool:
-        step = 0
-        try:
-            while steps.count is None or step < steps.count:
-                while len(waiting) <= prefetch and (steps.count is None or submitted < steps.count):
-                    waiting.append(pool.submit(lambda s: decoder(steps.rows(s)), submitted))
-                    submitted += 1
-                yield steps.check(Batch(**waiting.popleft().result()), step)
-                step += 1
-        finally:
-            for future in waiting:
-                future.cancel()
+    def _release(self) -> None:
+        if self._held:
+            self._feed.release(self._step - 1)
+        self._held = False
+
+    def stats(self) -> Stats:
+        """Counters since the stream began."""
+        cost = self._feed.cost
+        return Stats(
+            views=self._views,
+            bytes_read=cost.bytes_read,
+            wait_s=self._wait_s,
+            read_s=cost.read_s,
+            decode_s=cost.decode_s,
+            ready=self._feed.ready,
+            slots=self._feed.slots,
+            unique_tracks=len(np.unique(np.concatenate([[], *self._recent]))),
+            rows=self._mender.rows,
+            bad=self._mender.bad,
+        )
+
+    def close(self) -> None:
+        """End all work; the last batch must not be looked at any more."""
+        if not self._closed and os.getpid() == self._pid:
+            self._feed.close()
+        self._closed = True
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_closed"):
+            self.close()
+
+
+class Given:
+    """Batches that come from elsewhere, in order; what was wrong with a bad row is not known."""
+
+    slots = 0
+
+    def __init__(self, batches: Generator[Batch], stop: int | None) -> None:
+        self._batches, self._stop = batches, stop
+        self.cost, self.ready = Report(), 0
+
+    def take(self, step: int) -> tuple[Batch, list[Bad]]:
+        """The batch of a step, copied if rows have to be mended."""
+        batch = next(self._batches)
+        wanted = True if self._stop is None else batch.position < self._stop
+        bad = [(int(i), "damaged", "?") for i in np.flatnonzero(wanted & ~batch.valid)]
+        return (batch.copy(), bad) if bad else (batch, bad)
+
+    def release(self, step: int) -> None:
+        """Nothing: every batch has memory of its own."""
+
+    def close(self) -> None:
+        """End them."""
+        self._batches.close()

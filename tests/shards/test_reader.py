@@ -8,7 +8,8 @@ import pytest
 from shards.errors import InputError
 from shards.files import shown
 from shards.index import Index
-from shards.reader import DamagedTrack, MappedShards, read_track, read_window
+from shards.member import MappedShards
+from shards.reader import DamagedTrack, read_track, read_window
 from shards.sealed import read_sealed, write_sealed
 
 
