@@ -81,15 +81,15 @@ def connect(
 
 
 def is_connected() -> bool:
-    """Whether this process already has a Ray."""
+    """Whether this process has a Ray, and that has not died."""
     ray = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
+    return ray is not None and not _ours.is_lost and bool(ray.is_initialized())
 
 
 def disconnect() -> None:
     """Leave Ray; the process that started it ends it."""
     # With its raylet gone, Ray's shutdown ends the process at once: no error would be seen.
-    if is_connected() and not _ours.is_lost:
+    if is_connected():
         gc.collect()  # what still refers to objects of the cluster must not outlive it
         sys.modules["ray"].shutdown()
     if _ours.folder:

@@ -13,7 +13,7 @@ from typing import Any
 from shards.decode import Decoder
 from shards.filler import Done, Task
 from shards.located import Report
-from shards.ray_backend.cluster import check_alive, connect, lost
+from shards.ray_backend.cluster import check_alive, connect, is_connected, lost
 from shards.ray_backend.shared import Block, SharedRing, fill
 from shards.ray_backend.tasks import MAX_RETRIES
 from shards.ring import Ring
@@ -51,23 +51,24 @@ class RayTasks:
         """Tasks done since the last call; none only if none was done in time."""
         deadline_s = time.monotonic() + timeout_s
         while self._waiting:
-            left_s = deadline_s - time.monotonic()
             check_alive()
-            ready, _ = self._ray.wait(
-                [*self._waiting], num_returns=1, timeout=max(0.0, min(LOOK_S, left_s))
-            )
-            if ready:
-                more, _ = self._ray.wait([*self._waiting], num_returns=len(self._waiting), timeout=0)
-                return [self._take(ref) for ref in {*ready, *more}]
-            if left_s <= 0:
-                break
+            left_s = max(0.0, deadline_s - time.monotonic())
+            ready = self._ready(1, min(LOOK_S, left_s)) and self._ready(len(self._waiting), 0)
+            if ready or left_s == 0:
+                return [self._take(ref) for ref in ready]
         return []
+
+    def _ready(self, count: int, timeout_s: float) -> list[Any]:
+        """Up to `count` tasks that are done; fewer if there are not as many in time."""
+        refs = [*self._waiting]
+        done: list[Any] = self._ray.wait(refs, num_returns=count, timeout=timeout_s)[0]
+        return done
 
     def close(self) -> None:
         """End all work; nothing writes into the ring any more when this returns."""
         waiting, self._waiting = [*self._waiting], {}
         self._job = []
-        if not waiting or not self._ray.is_initialized():
+        if not waiting or not is_connected():
             return
         for force in (False, True):
             for ref in waiting:

@@ -1,4 +1,4 @@
-"""What runs in a process of Ray: fill the ring of the trainer, or, on another node, send a block."""
+"""What runs in a process of Ray: fills the trainer's ring, or, on another node, sends a block."""
 
 from __future__ import annotations
 

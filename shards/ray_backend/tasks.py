@@ -1,4 +1,4 @@
-"""Tasks of any kind on a cluster, results as they come; crashes are tried again, but not for ever."""
+"""Tasks of any kind on a cluster, results as they come; crashes are tried again, not for ever."""
 
 from __future__ import annotations
 
