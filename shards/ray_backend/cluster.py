@@ -133,8 +133,8 @@ def start(*, num_cpus: int | None = None, store_bytes: int = STORE_BYTES) -> Joi
         num_cpus=num_cpus or os.cpu_count() or 1,
         object_store_memory=store_bytes,
         include_dashboard=False,
-        _temp_dir=str(_ours.folder.path),
-        _plasma_directory=str(store_folder(store_bytes, _ours.folder.path)),
+        _temp_dir=str(_ours.folder.inner),
+        _plasma_directory=str(store_folder(store_bytes, _ours.folder.inner)),
         _system_config=SYSTEM,
     )
     import ray

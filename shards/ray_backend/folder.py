@@ -11,13 +11,15 @@ from pathlib import Path
 from shards.errors import InputError
 
 PREFIX = "wholetone-ray-"
-SOCKET_NAME = "/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
+SOCKET_NAME = "/r/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 MAX_SOCKET_PATH = 107  # sockaddr_un of Linux, less its final zero
 LOCK = ".lock"
 
 
 class PrivateFolder:
     """A folder only its owner may open; removed when closed, or by a later run if that was killed.
+
+    Ray opens its own to everybody (mode 0777), so that it gets one inside, `inner`.
 
     Args:
         parent: Where to make it; `RAY_TMPDIR` or the system's folder for temporary files if None.
@@ -34,6 +36,8 @@ class PrivateFolder:
             )
         remove_abandoned(home)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home))  # mode 0700
+        self.inner = self.path / "r"
+        self.inner.mkdir()
         self._lock = os.open(self.path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 

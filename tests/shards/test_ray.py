@@ -1,10 +1,11 @@
-"""Ray's tasks fill the ring of the trainer: the same batches, whatever dies; nobody else gets in."""
+"""Ray's tasks fill the ring of the trainer: the same batches, whatever dies; nobody gets in."""
 
 import os
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections import namedtuple
 from dataclasses import replace
@@ -171,7 +172,7 @@ def test_every_port_listens_on_this_machine_only(ray_here):
 
 def test_the_folder_is_private(ray_here):
     assert stat.S_IMODE(ray_here.stat().st_mode) == 0o700
-    assert (ray_here / "session_latest").exists()
+    assert [*ray_here.glob("*/session_*")]
 
 
 def test_there_is_no_dashboard_and_no_statistics_are_sent(ray_here):
@@ -181,14 +182,15 @@ def test_there_is_no_dashboard_and_no_statistics_are_sent(ray_here):
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
+@pytest.mark.slow
 def test_a_process_without_the_token_is_refused(ray_here, tmp_path):
     import ray
 
     address = ray.get_runtime_context().gcs_address
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    own = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_TOKEN": "0" * 32}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", f"import ray; ray.init(address={address!r})"],
-        env={**mine, "HOME": str(tmp_path), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 32},
+        env=own,
         capture_output=True,
         text=True,
         timeout=60,
@@ -197,8 +199,15 @@ def test_a_process_without_the_token_is_refused(ray_here, tmp_path):
     assert "Authentication" in done.stderr or "Unauthenticated" in done.stderr
 
 
-def test_folders_of_the_killed_are_removed_and_those_in_use_are_not(tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+@pytest.fixture
+def short_path():
+    """A folder whose path leaves room for sockets."""
+    with tempfile.TemporaryDirectory(prefix="wt") as folder:
+        yield Path(folder).resolve()
+
+
+def test_folders_of_the_killed_are_removed_and_those_in_use_are_not(short_path, monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", str(short_path))
     used = PrivateFolder()
     code = (
         "import os; from shards.ray_backend.folder import PrivateFolder;"
@@ -207,12 +216,12 @@ def test_folders_of_the_killed_are_removed_and_those_in_use_are_not(tmp_path, mo
     killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     left = Path(killed.stdout.strip())
     assert left.is_dir()
-    assert left.parent == tmp_path
+    assert left.parent == short_path
     another = PrivateFolder()
     assert not left.exists()
     assert used.path.is_dir()
     another.close(), used.close()
-    assert not [*tmp_path.iterdir()]
+    assert not [*short_path.iterdir()]
 
 
 def test_a_folder_too_deep_for_sockets_is_refused(tmp_path):
