@@ -6,6 +6,7 @@ backend, any number of workers gives the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -90,9 +91,7 @@ class Mender:
         """Try substitutes for row i until one can be decoded."""
         position, row = int(columns["position"][i]), int(columns["row"][i])
         key = str(self._plan.index.column("key")[row])
-        tries = range(1, TRIES + 1) if isinstance(self._plan, Substituting) else ()
-        for j in tries:
-            rows = self._plan.substitutes(np.array([position]), j)
+        for rows in self._substitutes(position):
             located = locate(self._plan.index, rows)
             report = self._decoder.fill(located, batch.clips[i : i + 1], batch.valid[i : i + 1])
             if not report.bad:
@@ -100,3 +99,9 @@ class Mender:
                     columns[name][i] = rows[name][0]
                 return BadRecord(position, row, key, code, reason, int(rows["row"][0]))
         return BadRecord(position, row, key, code, reason, None)
+
+    def _substitutes(self, position: int) -> Iterator[Rows]:
+        """Plan rows to try, one at a time."""
+        if isinstance(self._plan, Substituting):
+            for j in range(1, TRIES + 1):
+                yield self._plan.substitutes(np.array([position]), j)

@@ -105,13 +105,12 @@ class RingFeed:
 
     def _submit(self) -> None:
         """Hand out as many blocks as there are free slots for."""
-        while self._next_block is not None and len(self._next_block) <= len(self._free):
-            self._hand_out(self._next_block)
+        while self._next_block is not None and len(self._next_block[0]) <= len(self._free):
+            self._hand_out(*self._next_block)
             self._next_block = next(self._blocks, None)
 
-    def _hand_out(self, block: range) -> None:
+    def _hand_out(self, block: range, rows: Rows) -> None:
         size = self.steps.rank_size
-        rows = self.steps.rows(block.start, len(block))
         slots = [self._free.popleft() for _ in block]
         places = np.concatenate([np.arange(size) + slot * size for slot in slots])
         for i, step in enumerate(block):

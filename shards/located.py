@@ -43,11 +43,11 @@ class Report:
 
 
 class Window(NamedTuple):
-    """Samples `start` to `start + count` are clip `v` and lie in these bytes of the shard."""
+    """Samples `start` to `start + frames` are clip `v` and lie in these bytes of the shard."""
 
     v: int
     start: int
-    count: int
+    frames: int
     offset: int
     size: int
 
@@ -109,7 +109,7 @@ class Located:
             read_s = time.perf_counter()
             try:
                 flac.decode_into(
-                    out[window.v, : window.count], data, self.shard.rate_hz, window.start
+                    out[window.v, : window.frames], data, self.shard.rate_hz, window.start
                 )
             except ValueError as error:
                 raise _Odd from error
@@ -123,7 +123,7 @@ class Located:
         if source.range(self.offset, HEADER_BYTES) != header(self.shard.rate_hz, self.frames):
             raise _Odd
         for window in windows:
-            samples = memoryview(out[window.v, : window.count]).cast("B")
+            samples = out[window.v, : window.frames].data.cast("B")
             if source.into(window.offset, samples) != window.size:
                 raise _Odd
             report.bytes_read += window.size

@@ -24,7 +24,7 @@ def pin_ring(ring: Ring) -> bool:
 
     if not torch.cuda.is_available():
         return False
-    runtime = torch.cuda.cudart()
+    runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
     pointer = ring.clips.ctypes.data
     if int(runtime.cudaHostRegister(pointer, ring.shape.num_bytes, 0)):
         return False
@@ -36,7 +36,9 @@ def to_cuda(arrays: dict[str, np.ndarray], device: torch.device) -> dict[str, to
     """Tensors on a CUDA device with copies of the arrays, whole when this returns."""
     import torch
 
-    stream = _streams.setdefault(device, torch.cuda.Stream(device))
+    if device not in _streams:
+        _streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream = _streams[device]
     with torch.cuda.stream(stream):
         copied = {
             name: torch.from_numpy(array).to(device, non_blocking=True)

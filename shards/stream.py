@@ -21,7 +21,7 @@ from shards.filler import Filler, Here
 from shards.located import Report
 from shards.plan import Plan
 from shards.ring import Ring, Shape
-from shards.steps import Steps
+from shards.steps import Steps as Steps
 from shards.workers import Workers
 
 BACKENDS = ("ray", "inline")

@@ -122,8 +122,9 @@ class Workers:
 
     def _listen(self) -> None:
         """Wait for an answer, a death, a call or a deadline."""
-        owner = {worker.channel: worker for worker in self._workers}
-        for ready in wait([self._bell, *owner], timeout=self._deadline_s / 4):
+        owner: dict[object, _Worker] = {worker.channel: worker for worker in self._workers}
+        heard = [self._bell, *(worker.channel for worker in self._workers)]
+        for ready in wait(heard, timeout=self._deadline_s / 4):
             if ready is self._bell:
                 self._bell.recv_bytes()
                 continue

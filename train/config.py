@@ -26,8 +26,9 @@ class Run:
         clip_norm: Largest norm of the gradient; 0 for no limit.
         precision: Of the trunk; front end and loss stay in float32.
         seed: Of weights, order and every draw.
-        backend: Who decodes, tasks of Ray Data or threads of this process; same batches.
-        num_workers: Decoding tasks or threads a process.
+        backend: Who decodes, tasks of Ray or worker processes of each process; same batches.
+        num_workers: Decoding tasks or workers a process; inline, 0 decodes in the process itself.
+        max_bad_frac: Share of tracks drawn that cannot be decoded above which the run stops.
         save_every: Steps between checkpoints; one more at the end, on Ctrl-C and on SIGTERM.
         keep: Checkpoints kept.
         log_every: Steps between lines of metrics.jsonl.
@@ -51,6 +52,7 @@ class Run:
     seed: int = 0
     backend: Literal["ray", "inline"] = "ray"
     num_workers: int = 2
+    max_bad_frac: float = 0.01
     save_every: int = 1_000
     keep: int = 2
     log_every: int = 10
@@ -66,6 +68,10 @@ class Run:
                 raise InputError(f"--{name.replace('_', '-')} must be 1 or more.")
         if self.batch_size < 2:
             raise InputError("--batch-size must be 2 or more: BatchNorm wants statistics.")
+        if not 0 <= self.max_bad_frac <= 1:
+            raise InputError("--max-bad-frac is a share: 0 to 1.")
+        if self.num_workers < 0:
+            raise InputError("--num-workers must be 0 or more.")
         if self.precision == "fp16" and self.device == "cpu":
             raise InputError("--precision fp16 wants a GPU; on a CPU take bf16 or no.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -14,6 +15,7 @@ from shards.batch import Batch
 from shards.errors import NumericError
 from shards.files import publish
 from shards.progress import Progress
+from shards.stream import Stats
 from train.checkpoint import State
 from train.config import Run
 
@@ -27,22 +29,24 @@ class Log:
     After a resume, lines past the checkpoint are dropped first, so that each step stands once.
     """
 
-    def __init__(self, run: Run, state: State, accelerator: Accelerator) -> None:
+    def __init__(
+        self, run: Run, state: State, accelerator: Accelerator, stats: Callable[[], Stats]
+    ) -> None:
         self.run, self.accelerator = run, accelerator
         self._main = accelerator.is_main_process
-        self._metrics = _reopen(run.out / "metrics.jsonl", state.step) if self._main else None
+        self._metrics = (
+            reopen(run.out / "metrics.jsonl", _until(state.step)) if self._main else None
+        )
         trace = run.out / f"trace-{accelerator.process_index}.jsonl"
-        self._trace = _reopen(trace, state.step) if run.trace else None
+        self._trace = reopen(trace, _until(state.step)) if run.trace else None
         self._bar = None
         if self._main:
             self._bar = Progress(run.method, total=run.steps, unit="steps", initial=state.step)
-        self._since_s, self._since_step, self._waited_s = time.monotonic(), state.step, 0.0
-        self._unreadable = 0
+        self._since_s, self._since_step = time.monotonic(), state.step
+        self._stats, self._since = stats, stats()
 
-    def trace(self, step: int, batch: Batch, waited_s: float) -> None:
-        """Note which clips this process is about to learn from, and how long it waited for them."""
-        self._waited_s += waited_s
-        self._unreadable += int((~batch.valid).sum())
+    def trace(self, step: int, batch: Batch) -> None:
+        """Note which clips this process is about to learn from."""
         if self._trace is not None:
             facts = {name: getattr(batch, name).tolist() for name in ("position", "row", "start")}
             _write(self._trace, {"step": step + 1, **facts})
@@ -74,18 +78,32 @@ class Log:
             return
         elapsed_s = max(1e-9, time.monotonic() - self._since_s)
         steps = step - self._since_step
-        numbers |= {
-            "tracks_per_s": steps * self.run.batch_size / elapsed_s,
-            "data_wait_share": min(1.0, self._waited_s / elapsed_s),
-            "unreadable_rows": self._unreadable,  # of this process since it started
-        }
+        numbers["tracks_per_s"] = steps * self.run.batch_size / elapsed_s
+        numbers |= self._of_data(elapsed_s)
         _write(self._metrics, {"step": step, "samples_seen": seen, **numbers, "terms": terms})
         self._bar.update(
-            0, loss=f"{numbers['loss']:.3f}", tracks_s=f"{numbers['tracks_per_s']:.0f}"
+            0,
+            loss=f"{numbers['loss']:.3f}",
+            tracks_s=f"{numbers['tracks_per_s']:.0f}",
+            wait=f"{numbers['data_wait_share']:.0%}",
         )
         if self.run.tracker != "none":
             self.accelerator.log({**numbers, **terms}, step=step)
-        self._since_s, self._since_step, self._waited_s = time.monotonic(), step, 0.0
+        self._since_s, self._since_step = time.monotonic(), step
+
+    def _of_data(self, elapsed_s: float) -> dict[str, float]:
+        """What the stream of this process has done since the last line."""
+        before, now = self._since, self._stats()
+        self._since = now
+        return {
+            "data_wait_share": min(1.0, (now.wait_s - before.wait_s) / elapsed_s),
+            "views_per_s": (now.views - before.views) / elapsed_s,
+            "read_mb_per_s": (now.bytes_read - before.bytes_read) / 1e6 / elapsed_s,
+            "batches_ready": now.ready,
+            "batches_ready_at_most": now.slots,
+            "unique_tracks_100_steps": now.unique_tracks,
+            "bad_records": now.bad,
+        }
 
     def __enter__(self) -> Log:
         return self
@@ -98,13 +116,13 @@ class Log:
             self._bar.close()
 
 
-def _reopen(path: Path, step: int) -> TextIO:
-    """The file, open for appending, with only the lines of steps up to `step`."""
+def reopen(path: Path, keep: Callable[[dict[str, Any]], bool]) -> TextIO:
+    """The file, open for appending, with only the lines that are kept."""
     kept = []
     if path.exists():
         for line in path.read_text().splitlines():
             try:
-                if json.loads(line)["step"] <= step:
+                if keep(json.loads(line)):
                     kept.append(line + "\n")
             except ValueError:  # the last line of a process that was killed
                 continue
@@ -115,3 +133,7 @@ def _reopen(path: Path, step: int) -> TextIO:
 def _write(file: TextIO, facts: dict[str, Any]) -> None:
     file.write(json.dumps(facts) + "\n")
     file.flush()
+
+
+def _until(step: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda facts: facts["step"] <= step

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,9 +19,11 @@ from shards.batch import Batch
 from shards.draw import draw
 from shards.index import Index
 from shards.plan import TrainPlan
-from shards.stream import stream
+from shards.stream import Stream, stream
+from shards.text import shown
 from shards.views import view_class
 from train import history
+from train.bad_records import BadRecords, bad_records_path
 from train.checkpoint import State, export_encoder, save_checkpoint
 from train.config import Run
 from train.encoders import build_encoder
@@ -112,18 +113,15 @@ def assemble(run: Run, settings: dict[str, Settings]) -> Parts:
     return Parts(accelerator, plan, method, wrapped, optimizer, resample)
 
 
-def train(
-    run: Run, parts: Parts, state: State, stream_of_batches: Iterator[Batch], stop: StopFlag
-) -> State:
+def train(run: Run, parts: Parts, state: State, stream_of_batches: Stream, stop: StopFlag) -> State:
     """The loop: from a state to the end of the run, or to where it was asked to stop."""
     step, seen, saved = state.step, state.samples_seen, state.step
     accelerator, method, optimizer = parts.accelerator, parts.method, parts.optimizer
     parts.wrapped.train()
-    with Log(run, state, accelerator) as log:
+    with Log(run, state, accelerator, stream_of_batches.stats) as log:
         while step < run.steps and not _asked_to_stop(stop, accelerator):
-            asked_s = time.monotonic()
             drawn = next(stream_of_batches)
-            log.trace(step, drawn, time.monotonic() - asked_s)
+            log.trace(step, drawn)
             lr = set_learning_rate(run, optimizer, seen)
             _seed_torch(run, step, accelerator.process_index)
 
@@ -164,9 +162,7 @@ def set_learning_rate(run: Run, optimizer: torch.optim.Optimizer, seen: int) -> 
 
 
 @contextmanager
-def batches(
-    run: Run, plan: TrainPlan, seen: int, accelerator: Accelerator
-) -> Iterator[Iterator[Batch]]:
+def batches(run: Run, plan: TrainPlan, seen: int, accelerator: Accelerator) -> Iterator[Stream]:
     """This process's stream from `seen` on; with Ray, from its start to its end."""
     if run.backend == "ray":
         from shards import ray_backend
@@ -177,24 +173,30 @@ def batches(
             local_rank=accelerator.local_process_index,
             exchange=_all_gather,
         )
-    ours = stream(
-        plan,
-        start=seen,
-        batch_size=run.batch_size,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-        backend=run.backend,
-        num_workers=run.num_workers,
-        prefetch=PREFETCH,
-    )
-    all_is_well = False
-    try:
-        yield ours
-        all_is_well = True
-    finally:
-        ours.close()
-        if run.backend == "ray":
-            _leave_ray(accelerator, together=all_is_well)
+    path = bad_records_path(run.out, accelerator.process_index)
+    with BadRecords(path, seen) as bad:
+        ours = stream(
+            plan,
+            start=seen,
+            batch_size=run.batch_size,
+            rank=accelerator.process_index,
+            world_size=accelerator.num_processes,
+            backend=run.backend,
+            num_workers=run.num_workers,
+            prefetch=PREFETCH,
+            pin=accelerator.device.type == "cuda",
+            max_bad_frac=run.max_bad_frac,
+            on_bad=bad.add,
+            bad_listed=f"They are listed in {shown(path)}.",
+        )
+        all_is_well = False
+        try:
+            with ours:
+                yield ours
+            all_is_well = True
+        finally:
+            if run.backend == "ray":
+                _leave_ray(accelerator, together=all_is_well)
 
 
 PREFETCH = 3
