@@ -18,16 +18,29 @@ pytestmark = pytest.mark.slow
 SERVERS = ("raylet", "gcs_server")
 
 
-def launch(script, *arguments, **more):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", str(HERE / script), *map(str, arguments)],
-        env={**clean, "WHOLETONE_ROOT": str(ROOT), "OMP_NUM_THREADS": "1", **more},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+@pytest.fixture
+def launch():
+    """Starts scripts of this folder; what is left of them is killed after the test."""
+    begun = []
+
+    def start(script, *arguments, **more):
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        run = subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(HERE / script), *map(str, arguments)],
+            env={**clean, "WHOLETONE_ROOT": str(ROOT), "OMP_NUM_THREADS": "1", **more},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        begun.append(run)
+        return run
+
+    yield start
+    for run in begun:
+        if run.poll() is None:
+            run.kill()
+        with run:
+            pass
 
 
 def finish(process, timeout=240):
@@ -43,7 +56,7 @@ def folder():
         yield Path(path).resolve()
 
 
-def test_two_runs_on_one_machine_at_once_do_not_meet(archive, folder):
+def test_two_runs_on_one_machine_at_once_do_not_meet(launch, archive, folder):
     runs = [launch("ray_reads.py", archive, 20, 0.05, RAY_TMPDIR=str(folder)) for _ in range(2)]
     said = [finish(run) for run in runs]
     assert all(lines[-2] == "equal" for lines in said)
@@ -51,7 +64,7 @@ def test_two_runs_on_one_machine_at_once_do_not_meet(archive, folder):
     assert not [*folder.iterdir()]
 
 
-def test_a_cluster_that_runs_is_joined(archive, folder):
+def test_a_cluster_that_runs_is_joined(launch, archive, folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -81,7 +94,7 @@ def test_a_cluster_that_runs_is_joined(archive, folder):
 
 
 @pytest.mark.parametrize("victim", SERVERS[:1])
-def test_a_ray_that_dies_is_told_in_one_line(archive, folder, victim):
+def test_a_ray_that_dies_is_told_in_one_line(launch, archive, folder, victim):
     run = launch("ray_reads.py", archive, 10_000, 0.05, RAY_TMPDIR=str(folder))
     while run.stdout.readline() != "3\n":
         assert run.poll() is None
@@ -93,7 +106,7 @@ def test_a_ray_that_dies_is_told_in_one_line(archive, folder, victim):
     assert not [*folder.iterdir()]
 
 
-def test_when_the_first_process_dies_the_second_ends_and_nothing_is_left(archive, folder):
+def test_when_the_first_process_dies_the_second_ends_and_nothing_is_left(launch, archive, folder):
     first, second = (launch("ray_guest.py", archive, folder, rank) for rank in (0, 1))
     for run in (first, second):
         for _ in range(3):
@@ -108,7 +121,7 @@ def test_when_the_first_process_dies_the_second_ends_and_nothing_is_left(archive
     assert not [pid for pid in servers if is_running(pid)]
 
 
-def test_when_the_second_process_dies_the_first_goes_on(archive, folder):
+def test_when_the_second_process_dies_the_first_goes_on(launch, archive, folder):
     first, second = (launch("ray_guest.py", archive, folder, rank) for rank in (0, 1))
     for run in (first, second):
         assert run.stdout.readline().strip().isdecimal(), run.communicate()[1][-3000:]
