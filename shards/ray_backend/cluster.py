@@ -33,14 +33,13 @@ class Join:
     node: str
     address: str
     token: str
-    pid: int
 
 
 @dataclass
 class _Ours:
-    """The Ray of this process: who started it, and its folder if that was us."""
+    """This node's Ray: where it answers, and its folder if this process started it."""
 
-    owner: int | None = None
+    address: str = ""
     folder: PrivateFolder | None = None
     is_lost: bool = False
 
@@ -77,7 +76,7 @@ def connect(
     if local_rank != 0:
         _prepare(joins[0].token)
         _init(address=joins[0].address)
-    _ours.owner = joins[0].pid
+    _ours.address = joins[0].address
 
 
 def is_connected() -> bool:
@@ -94,7 +93,7 @@ def disconnect() -> None:
         sys.modules["ray"].shutdown()
     if _ours.folder:
         _ours.folder.close()
-    _ours.owner = _ours.folder = None
+    _ours.folder, _ours.address = None, ""
 
 
 def lost() -> RuntimeError:
@@ -107,13 +106,14 @@ def lost() -> RuntimeError:
 
 
 def check_alive() -> None:
-    """Raise if the process that started this node's Ray is gone: calls into Ray would then hang."""
-    if _ours.owner is None or _ours.owner == os.getpid():
+    """Raise if this node's Ray is gone: who waits for its tasks would wait for ever."""
+    host, _, port = _ours.address.rpartition(":")
+    if not host:  # a cluster of others, who may mend it
         return
     try:
-        os.kill(_ours.owner, 0)
-    except ProcessLookupError:
-        raise lost() from None
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise lost() from error
 
 
 def join_cluster(address: str) -> None:
@@ -140,7 +140,7 @@ def start(*, num_cpus: int | None = None, store_bytes: int = STORE_BYTES) -> Joi
     import ray
 
     address = ray.get_runtime_context().gcs_address
-    return Join(socket.gethostname(), address, token, os.getpid())
+    return Join(socket.gethostname(), address, token)
 
 
 def check_address(address: str) -> None:

@@ -19,7 +19,7 @@ from shards.ray_backend.tasks import MAX_RETRIES
 from shards.ring import Ring
 
 LOOK_S = 1.0
-"""Time between two looks at whether the process that started Ray lives."""
+"""Time between two looks at whether Ray lives."""
 
 END_S = 10.0
 """For tasks that run when the stream is closed, before they are killed."""
@@ -51,11 +51,12 @@ class RayTasks:
         """Tasks done since the last call; none only if none was done in time."""
         deadline_s = time.monotonic() + timeout_s
         while self._waiting:
-            check_alive()
             left_s = max(0.0, deadline_s - time.monotonic())
-            ready = self._ready(1, min(LOOK_S, left_s)) and self._ready(len(self._waiting), 0)
-            if ready or left_s == 0:
-                return [self._take(ref) for ref in ready]
+            if self._ready(1, min(LOOK_S, left_s)):
+                return [self._take(ref) for ref in self._ready(len(self._waiting), 0)]
+            check_alive()
+            if left_s == 0:
+                break
         return []
 
     def _ready(self, count: int, timeout_s: float) -> list[Any]:

@@ -27,6 +27,14 @@ def main(archive, steps, pause_s=0.0):
     import ray
 
     print(ray.get_runtime_context().gcs_address, flush=True)
+    try:
+        compare(plan, steps, pause_s)
+    finally:
+        disconnect()
+    print("equal", flush=True)
+
+
+def compare(plan, steps, pause_s):
     with stream(plan, batch_size=8) as inline, stream(plan, batch_size=8, backend="ray") as ours:
         for step in range(steps):
             a, b = next(inline), next(ours)
@@ -34,8 +42,6 @@ def main(archive, steps, pause_s=0.0):
                 assert np.array_equal(getattr(a, name), getattr(b, name)), (step, name)
             print(step, flush=True)
             time.sleep(pause_s)
-    disconnect()
-    print("equal", flush=True)
 
 
 if __name__ == "__main__":

@@ -86,19 +86,19 @@ def test_a_cluster_that_runs_is_joined(launch, archive, folder):
         assert any("Ray runtime started" in line for line in lines)
         address = f"127.0.0.1:{port}"
         said = finish(launch("ray_reads.py", archive, 10, RAY_ADDRESS=address, **token))
-        assert (said[0], said[-2]) == (address, "equal")
+        assert said[0].endswith(f":{port}")
+        assert said[-2] == "equal"
     finally:
         for pid in reversed(family(head.pid)):
             os.kill(pid, signal.SIGKILL)
         head.communicate()
 
 
-@pytest.mark.parametrize("victim", SERVERS[:1])
-def test_a_ray_that_dies_is_told_in_one_line(launch, archive, folder, victim):
+def test_a_ray_that_dies_is_told_in_one_line(launch, archive, folder):
     run = launch("ray_reads.py", archive, 10_000, 0.05, RAY_TMPDIR=str(folder))
     while run.stdout.readline() != "3\n":
         assert run.poll() is None
-    for pid in named(run.pid, victim):
+    for pid in named(run.pid, "raylet"):
         os.kill(pid, signal.SIGKILL)
     _, errors = run.communicate(timeout=120)
     assert run.returncode == 1
