@@ -40,6 +40,7 @@ class _Ours:
     """This node's Ray: where it answers, and its folder if this process started it."""
 
     address: str = ""
+    raylet: str = ""
     folder: PrivateFolder | None = None
     is_lost: bool = False
 
@@ -77,6 +78,7 @@ def connect(
         _prepare(joins[0].token)
         _init(address=joins[0].address)
     _ours.address = joins[0].address
+    _ours.raylet = sys.modules["ray"]._private.worker._global_node.raylet_socket_name
 
 
 def is_connected() -> bool:
@@ -88,32 +90,36 @@ def is_connected() -> bool:
 def disconnect() -> None:
     """Leave Ray; the process that started it ends it."""
     # With its raylet gone, Ray's shutdown ends the process at once: no error would be seen.
-    if is_connected():
+    if is_connected() and is_alive():
         gc.collect()  # what still refers to objects of the cluster must not outlive it
         sys.modules["ray"].shutdown()
     if _ours.folder:
         _ours.folder.close()
-    _ours.folder, _ours.address = None, ""
+    _ours.folder, _ours.address, _ours.raylet = None, "", ""
 
 
-def lost() -> RuntimeError:
-    """The error for a Ray of this node that has died; it is not spoken to any more."""
-    _ours.is_lost = True
-    return RuntimeError(
-        "Ray has died on this node: it was killed, or the machine lacks memory (see its log). "
-        "Start the run again: it resumes from its last checkpoint."
-    )
+def is_alive() -> bool:
+    """Whether this node's Ray answers; a cluster of others, who may mend it, counts as alive."""
+    if not _ours.address:
+        return True
+    host, _, port = _ours.address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+        with socket.socket(socket.AF_UNIX) as raylet:
+            raylet.connect(_ours.raylet)
+    except OSError:
+        return False
+    return True
 
 
 def check_alive() -> None:
     """Raise if this node's Ray is gone: who waits for its tasks would wait for ever."""
-    host, _, port = _ours.address.rpartition(":")
-    if not host:  # a cluster of others, who may mend it
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise lost() from error
+    if not is_alive():
+        _ours.is_lost = True  # it must not be spoken to any more
+        raise RuntimeError(
+            "Ray has died on this node: it was killed, or the machine lacks memory (see its log). "
+            "Start the run again: it resumes from its last checkpoint."
+        )
 
 
 def join_cluster(address: str) -> None:
@@ -169,6 +175,7 @@ def _prepare(token: str) -> None:
 
 
 def _init(**settings: Any) -> None:
+    hook = sys.excepthook
     import ray
 
     umask = os.umask(0o077)  # Ray's logs and socket folders would be open to everybody
@@ -178,3 +185,4 @@ def _init(**settings: Any) -> None:
         )
     finally:
         os.umask(umask)
+        sys.excepthook = hook  # Ray's tells the cluster first, and waits a minute for a dead one

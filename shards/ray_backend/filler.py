@@ -13,7 +13,7 @@ from typing import Any
 from shards.decode import Decoder
 from shards.filler import Done, Task
 from shards.located import Report
-from shards.ray_backend.cluster import check_alive, connect, is_connected, lost
+from shards.ray_backend.cluster import check_alive, connect, is_connected
 from shards.ray_backend.shared import Block, SharedRing, fill
 from shards.ray_backend.tasks import MAX_RETRIES
 from shards.ring import Ring
@@ -80,16 +80,15 @@ class RayTasks:
 
     def _take(self, ref: Any) -> Done:
         """A task that is done; raises what a further try does not mend."""
-        from ray.exceptions import LocalRayletDiedError, RayError, RayTaskError
+        from ray.exceptions import RayError, RayTaskError
 
         task = self._waiting.pop(ref)
         try:
             result: Report | Block = self._ray.get(ref)
         except RayTaskError as error:
             raise error.cause from error
-        except LocalRayletDiedError as error:
-            raise lost() from error
         except RayError as error:
+            check_alive()
             raise RuntimeError(_gave_up(task, error)) from error
         if isinstance(result, Block):
             self._ring.clips[task.at], self._ring.valid[task.at] = result.clips, result.valid
