@@ -42,6 +42,13 @@ def killed_at(command, out, step):
     return children
 
 
+def until_all_have_ended(pids):
+    deadline_s = time.monotonic() + 40
+    while any(map(runs_still, pids)):
+        assert time.monotonic() < deadline_s, "Ray outlived the trainer"
+        time.sleep(0.1)
+
+
 def runs_still(pid):
     try:
         with open(f"/proc/{pid}/stat") as stat:
@@ -58,10 +65,7 @@ def test_a_trainer_killed_at_random_steps_reads_what_one_that_lives_does(
     command = run_of(archive, out, "--backend", "ray", "--resume")
     for step in sorted(rng.randint(1, int(STEPS) - 2) for _ in range(kills)):
         children = killed_at(command, out, step)
-        deadline_s = time.monotonic() + 20
-        while any(map(runs_still, children)):
-            assert time.monotonic() < deadline_s, "Ray outlived the trainer"
-            time.sleep(0.1)
+        until_all_have_ended(children)
     finish(launch(command))
     assert lines(out / "trace-0.jsonl") == trace
 
@@ -85,7 +89,7 @@ def test_when_a_rank_is_killed_all_end_and_a_resumed_run_is_the_same(
     os.kill(pid_of_rank(children, rank), signal.SIGKILL)
     process.communicate(timeout=90)
     assert process.returncode != 0
-    assert not [pid for pid in children if runs_still(pid)]
+    until_all_have_ended(children)
     finish(launch(torchrun(archive, out, "--resume")))
     parts = [lines(out / f"trace-{r}.jsonl") for r in (0, 1)]
     for one, *two in zip(trace, *parts, strict=True):
