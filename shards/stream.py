@@ -17,7 +17,7 @@ from shards.batch import Batch
 from shards.decode import Decoder
 from shards.errors import InputError
 from shards.feed import TIMEOUT_S, Bad, RingFeed
-from shards.filler import Here
+from shards.filler import Filler, Here
 from shards.located import Report
 from shards.plan import Plan
 from shards.ring import Ring, Shape
@@ -79,34 +79,44 @@ def stream(
     ends = [end for end in (stop, plan.stop) if end is not None]
     steps = Steps(plan, start, min(ends, default=None), batch_size, rank, world_size)
     decoder = Decoder.of(plan)
-    feed: Feed
-    if backend == "ray":
-        from shards.ray_backend import ray_batches
+    feed = ring_feed(steps, decoder, backend, num_workers, prefetch, timeout_s)
+    if pin:
+        from shards.pinned import pin_ring
 
-        feed = Given(ray_batches(steps, num_workers=num_workers, prefetch=prefetch), steps.stop)
-    else:
-        feed = ring_feed(steps, decoder, num_workers, prefetch, timeout_s)
-        if pin:
-            from shards.pinned import pin_ring
-
-            pin_ring(feed.ring)
+        pin_ring(feed.ring)
     mender = Mender(plan, decoder, max_bad_frac=max_bad_frac, listed=bad_listed)
     return Stream(steps, feed, mender, on_bad)
 
 
 def ring_feed(
-    steps: Steps, decoder: Decoder, num_workers: int, prefetch: int, timeout_s: float
+    steps: Steps,
+    decoder: Decoder,
+    backend: str,
+    num_workers: int,
+    prefetch: int,
+    timeout_s: float,
 ) -> RingFeed:
     """A ring, and the processes that fill it: no more than there are tasks."""
-    if steps.count is not None:
+    if backend == "ray":
+        num_workers = max(1, num_workers)
+    elif steps.count is not None:
         tasks = steps.count * len(steps.parts(1, num_workers))
         num_workers = min(num_workers, tasks) if tasks > 1 else 0
     # One batch is in use. Two blocks must be under way, or workers would wait for one another.
     ahead = steps.crops * max(2, -(-prefetch // steps.crops))
     slots = 1 + ahead if num_workers else steps.crops
     ring = Ring.new(Shape(slots, steps.rank_size, steps.plan.num_views, steps.plan.clip_frames))
-    filler = Workers(decoder, ring, num_workers=num_workers) if num_workers else Here(decoder, ring)
+    filler = filler_of(backend, decoder, ring, num_workers)
     return RingFeed(steps, ring, filler, num_workers=num_workers, timeout_s=timeout_s)
+
+
+def filler_of(backend: str, decoder: Decoder, ring: Ring, num_workers: int) -> Filler:
+    """Whoever fills the ring."""
+    if backend == "ray":
+        from shards.ray_backend import RayTasks
+
+        return RayTasks(decoder, ring)
+    return Workers(decoder, ring, num_workers=num_workers) if num_workers else Here(decoder, ring)
 
 
 class Feed(Protocol):
@@ -249,27 +259,3 @@ class Stream(Iterator[Batch]):
     def __del__(self) -> None:
         if hasattr(self, "_closed"):
             self.close()
-
-
-class Given:
-    """Batches that come from elsewhere, in order; what was wrong with a bad row is not known."""
-
-    slots = 0
-
-    def __init__(self, batches: Iterator[Batch], stop: int | None) -> None:
-        self._batches, self._stop = batches, stop
-        self.cost, self.ready = Report(), 0
-
-    def take(self, step: int) -> tuple[Batch, list[Bad]]:
-        """The batch of a step, copied if rows have to be mended."""
-        batch = next(self._batches)
-        wanted = True if self._stop is None else batch.position < self._stop
-        bad = [(int(i), "damaged", "?") for i in np.flatnonzero(wanted & ~batch.valid)]
-        return (batch.copy(), bad) if bad else (batch, bad)
-
-    def release(self, step: int) -> None:
-        """Nothing: every batch has memory of its own."""
-
-    def close(self) -> None:
-        """End them."""
-        self._batches.close()  # type: ignore[attr-defined]

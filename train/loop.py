@@ -167,16 +167,9 @@ def batches(run: Run, plan: TrainPlan, seen: int, accelerator: Accelerator) -> I
     if run.backend == "ray":
         from shards import ray_backend
 
-        rank_bytes = run.batch_size // accelerator.num_processes * plan.num_views
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         ray_backend.connect(
-            pipelines=local,
-            store_bytes=ray_backend.store_bytes_for(
-                rank_bytes * plan.clip_frames * 2,
-                pipelines=local,
-                num_workers=run.num_workers,
-                prefetch=PREFETCH,
-            ),
+            num_cpus=local * max(1, run.num_workers),  # a rank with much to do starves no other
             local_rank=accelerator.local_process_index,
             exchange=_all_gather,
         )
@@ -196,25 +189,28 @@ def batches(run: Run, plan: TrainPlan, seen: int, accelerator: Accelerator) -> I
             on_bad=bad.add,
             bad_listed=f"They are listed in {shown(path)}.",
         )
+        all_is_well = False
         try:
             with ours:
                 yield ours
+            all_is_well = True
         finally:
             if run.backend == "ray":
-                _leave_ray(accelerator)
+                _leave_ray(accelerator, together=all_is_well)
 
 
 PREFETCH = 3
 """Batches ready before they are asked for."""
 
 
-def _leave_ray(accelerator: Accelerator) -> None:
-    """Its guests first, then the process that started it."""
+def _leave_ray(accelerator: Accelerator, *, together: bool) -> None:
+    """Its guests first, then the process that started it; after an error nobody is waited for."""
     from shards import ray_backend
 
     if accelerator.local_process_index:
         ray_backend.disconnect()
-    accelerator.wait_for_everyone()
+    if together:
+        accelerator.wait_for_everyone()
     ray_backend.disconnect()
 
 

@@ -1,9 +1,6 @@
 """The stream: exact samples, any backend, any world size, any start, the same batches."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -110,51 +107,3 @@ def test_a_damaged_track_is_replaced_and_moves_nobody(index, archive, tmp_path):
         np.testing.assert_array_equal(ours[name][others], theirs[name][others])
     assert ours["valid"].all()
     assert (ours["row"] != 4).all()
-
-
-RAY = """
-import sys
-import numpy as np
-from shards import ray_backend
-from shards.index import Index
-from shards.plan import TrainPlan
-from shards.stream import stream
-from shards.views.pair import AnchorPositive
-
-plan = TrainPlan(Index.open(sys.argv[1]), AnchorPositive(clip_s=2, min_gap_s=3), seed=5)
-ray_backend.connect(num_cpus=2)
-for start, rank, world_size in ((0, 0, 1), (16, 1, 2)):
-    kind = dict(start=start, batch_size=8, rank=rank, world_size=world_size)
-    inline = stream(plan, **kind)
-    ours = stream(plan, backend="ray", num_workers=1, prefetch=2, **kind)
-    for step in range(40):
-        a, b = next(inline), next(ours)
-        for name in ("clips", "position", "row", "start", "frames", "seed", "valid"):
-            x, y = getattr(a, name), np.asarray(getattr(b, name))
-            assert x.dtype == y.dtype and np.array_equal(x, y), (step, name, x.dtype, y.dtype)
-    ours.close(), inline.close()
-ray_backend.disconnect()
-print("equal")
-"""
-
-
-def test_ray_gives_the_same_batches_bit_for_bit(archive):
-    """In a process of its own: ray must be imported after its token is set."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", RAY, str(archive)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.stdout.strip().endswith("equal"), done.stderr[-3000:]
-
-
-def test_tasks_align_with_batches():
-    from shards.ray_backend import rows_per_task
-
-    for rank_size in (1, 6, 7, 8, 32, 128, 256, 1000, 4096):
-        for row_bytes in (10_000, 256_000, 8_000_000):
-            rows = rows_per_task(rank_size, row_bytes, 2)
-            assert rows % rank_size == 0 or rank_size % rows == 0
-            assert rows * row_bytes <= max(64 * 2**20, row_bytes)
