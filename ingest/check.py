@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from ingest.near import Sketches, compare, matches, near_duplicates
 from shards.errors import InputError
 from shards.files import read_parquet, shown
-from shards.index import Index, to_repair
+from shards.index import Index
+from shards.manifest import to_repair
 from shards.place import Place
 
 EXAMPLES = 5

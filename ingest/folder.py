@@ -12,7 +12,7 @@ from ingest.plan import PLAN, PLAN_INFO, Plan, plan_paths
 from ingest.shard import RECEIPTS
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
-from shards.index import check_shards, read_manifest, to_repair
+from shards.manifest import check_shards, read_manifest, to_repair
 from shards.place import Place
 from shards.schema import DATA, MANIFEST, SEEK, of_generation
 

@@ -16,8 +16,8 @@ from ingest.plan import PLAN_INFO, plan_paths, read_plan
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from shards.errors import InputError
 from shards.files import shown
-from shards.index import read_manifest
 from shards.labels import label_paths
+from shards.manifest import read_manifest
 from shards.place import Place
 from shards.schema import DATA, LABELS, MANIFEST, SEEK, seek_name, shard_name
 from shards.sealed import read_sealed

@@ -19,7 +19,7 @@ from ingest.scan import Rejected, Scan, Source, shown_path
 from ingest.settings import Settings
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
-from shards.index import to_repair
+from shards.manifest import to_repair
 from shards.place import Place
 from shards.schema import of_generation
 from shards.sealed import read_sealed, write_vouched

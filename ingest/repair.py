@@ -34,7 +34,7 @@ from ingest.shard import RECEIPTS, receipt_name
 from ingest.verify import verify_archive
 from shards.errors import InputError
 from shards.files import publish, sha256_file, shown
-from shards.index import read_manifest
+from shards.manifest import read_manifest
 from shards.place import Place, listed, place
 from shards.progress import Progress
 from shards.schema import DATA, LABELS, SEEK, seek_name, shard_name

@@ -24,7 +24,7 @@ from ingest.sniff import HEAD_BYTES
 from ingest.tar import tar_writer
 from shards.errors import InputError
 from shards.files import publish, publishing
-from shards.index import to_repair
+from shards.manifest import to_repair
 from shards.place import Place, size_of
 from shards.schema import DATA, SEEK, payload_name, seek_name, shard_name
 from shards.sealed import read_sealed, write_sealed

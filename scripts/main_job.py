@@ -106,7 +106,7 @@ def label(shards: Path, audio: Path, file: Path | None) -> bool:
 
 def index_of(shards: Path) -> Path:
     """The archive's latest index, which is a table with the tags of all files."""
-    from shards.index import read_manifest
+    from shards.manifest import read_manifest
 
     return shards / read_manifest(shards)["generations"][-1]["index"]
 

@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
-from shards.index import Index, to_repair
+from shards.index import Index
+from shards.manifest import to_repair
 from shards.place import Place, Remote, place, size_of
 from shards.remote import stored
 from shards.schema import LABELS

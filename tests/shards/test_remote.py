@@ -19,7 +19,7 @@ import soundfile
 from ingest.build import build_shards
 from ingest.settings import Settings
 from shards.cache import Cache
-from shards.decode import Decoder, locate
+from shards.decode import Decoder
 from shards.errors import StoreError
 from shards.index import Index
 from shards.labels import Labels, label_schema, write_labels
@@ -86,7 +86,7 @@ def plan_of(index: Index) -> TrainPlan:
 def filled(index: Index, count: int = 24) -> tuple[np.ndarray, np.ndarray, list]:
     """Clips and valid of the first positions of a plan, and what was bad."""
     plan = plan_of(index)
-    rows = locate(index, plan.take(np.arange(count)))
+    rows = plan.located(np.arange(count))
     clips = np.full((count, plan.num_views, plan.clip_frames), 77, np.int16)
     valid = np.zeros(count, bool)
     report = pickle.loads(pickle.dumps(Decoder.of(plan))).fill(rows, clips, valid)

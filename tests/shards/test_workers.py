@@ -231,9 +231,9 @@ def test_a_worker_loads_neither_pyarrow_nor_torch():
 
 def test_a_plan_that_fails_leaves_no_processes(plan):
     class Broken(TrainPlan):
-        def take(self, position):
+        def located(self, position):
             raise ValueError("no such position")
 
     with pytest.raises(ValueError, match="no such position"):
-        stream(Broken(plan.index, VIEW), batch_size=8, num_workers=1)
+        stream(Broken(plan.selection, VIEW), batch_size=8, num_workers=1)
     assert not workers()
