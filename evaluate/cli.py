@@ -31,8 +31,8 @@ class Evaluation:
         labels: Label sets to judge by; all of the archive's if none is named.
         out: Folder of results and report; `evaluation` below the encoder's if not given.
         batch_size: Windows embedded at a time.
-        backend: Who decodes, threads of this process or tasks of Ray Data; same windows.
-        num_workers: Decoding threads or tasks.
+        backend: Who decodes, worker processes of our own or tasks of Ray; same windows.
+        num_workers: Decoding processes or tasks; inline, 0 decodes in this process.
         seed: Of heads and draws, and of the untrained encoder if the run names no seed.
         device: Where to embed; auto takes a GPU if there is one.
         precision: Of the encoder's trunk.

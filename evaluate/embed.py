@@ -68,8 +68,8 @@ class Extraction:
 
     Args:
         batch_size: Windows a batch.
-        backend: "inline" reads in threads of this process, "ray" in tasks of Ray Data.
-        num_workers: Threads, or tasks at a time.
+        backend: "inline" reads in worker processes of its own, "ray" in tasks of Ray.
+        num_workers: Processes, or tasks at a time; inline, 0 reads in this process.
         device: Where the encoder runs.
         precision: "no", or autocast of the trunk to "bf16" or "fp16".
     """
@@ -151,20 +151,20 @@ def _mean_of_windows(
     """Mean vectors float32 [n, D] of a plan's tracks and how many windows each had, [n]."""
     sums = np.zeros((len(plan.rows), encoder.dim))
     windows = np.zeros(len(plan.rows), np.int32)
-    forward = Forward(encoder, plan.index.sample_rate, extraction)
-    batches = stream(
+    forward = Forward(encoder, plan.selection.sample_rate, extraction)
+    with stream(
         plan,
         batch_size=min(extraction.batch_size, plan.stop),
         backend=extraction.backend,
         num_workers=extraction.num_workers,
-    )
-    for batch in batches:
-        read = batch.valid
-        if read.any():
-            place = np.searchsorted(plan.rows, batch.row[read])
-            np.add.at(sums, place, forward(batch.clips[read, 0], batch.frames[read, 0]))
-            np.add.at(windows, place, 1)
-        bar.update(int((batch.position < plan.stop).sum()))
+    ) as batches:
+        for batch in batches:
+            read = batch.valid
+            if read.any():
+                place = np.searchsorted(plan.rows, batch.row[read])
+                np.add.at(sums, place, forward(batch.clips[read, 0], batch.frames[read, 0]))
+                np.add.at(windows, place, 1)
+            bar.update(int((batch.position < plan.stop).sum()))
     return (sums / np.maximum(windows, 1)[:, None]).astype(np.float32), windows
 
 

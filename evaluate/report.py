@@ -72,7 +72,7 @@ def html(results: Results, *, maps: Sequence[Map], metrics: Path, seed: int = 0)
         others_colour=OTHERS,
         run=run_facts(results),
         configuration=configuration,
-        seen=results.run.get("index_fingerprint") == results.archive["fingerprint"],
+        seen=results.archive["fingerprint"] in results.run.get("plan", {}).get("archives", []),
     )
 
 

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ingest.process import COMMAND, STALL_S, Worker
-from ingest.settings import Settings
+from ingest.answers import parse
 from shards.names import MANIFEST
+from shards.process import Worker
 
 
 @contextmanager
-def decoders_ahead(out: str, settings: Settings, num_workers: int) -> Iterator[list[Worker]]:
+def decoders_ahead(out: str, num_workers: int) -> Iterator[list[Worker]]:
     """Processes for a build that surely has tracks to decode, else none; ended at the end."""
     wanted = "://" not in out and not os.path.exists(Path(out) / MANIFEST)
-    workers = [Worker(settings, COMMAND, stall_s=STALL_S) for _ in range(num_workers) if wanted]
+    workers = [Worker(parse) for _ in range(num_workers if wanted else 0)]
     try:
         for worker in workers:
             worker.launch()

@@ -11,10 +11,7 @@ from ingest.scan import Scan, Source, rejected, sort_out
 from ingest.sniff import AUDIO_EXTENSIONS, kind_of
 from shards.errors import InputError
 from shards.files import shown
-from shards.place import Place, Remote
-
-REQUESTS = 16
-"""At a time: a request waits some 20 ms for its first byte."""
+from shards.place import REQUESTS, Place, Remote, read_range
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ def _kind(folder: Remote, each: Object, known: Mapping[bytes, Source]) -> str | 
     try:
         file = folder / each.raw.decode()
         return kind_of(
-            lambda count: file.read_range(0, min(each.size, count)), each.size, each.extension
+            lambda count: read_range(file, 0, min(each.size, count)), each.size, each.extension
         )
     except OSError as error:
         return error

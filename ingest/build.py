@@ -25,14 +25,14 @@ from ingest.growth import PASSING, news, planned
 from ingest.lock import LOCK, locked
 from ingest.packing import pack
 from ingest.plan import Plan, check_settings, check_sources, make_plan, read_plans, write_plan
-from ingest.process import Worker, cores
 from ingest.progress import Progress, Tally
 from ingest.scan import Scan, Source, scan
 from ingest.settings import Settings
 from ingest.shard import RECEIPTS, is_complete, receipt_of
 from shards.errors import InputError
 from shards.files import read_parquet, shown
-from shards.place import Place, Remote, place
+from shards.place import REQUESTS, Place, Remote, place
+from shards.process import Worker, cores
 from shards.schema import DATA, SEEK
 
 log = logging.getLogger(__name__)
@@ -176,6 +176,11 @@ def came_to_nothing(out: Place, plan: Plan) -> bool:
     receipts = [receipt_of(out, number) for number in range(plan.first_shard, plan.end_shard)]
     codes = {row["code"] for receipt in receipts for row in receipt["rejected"]}
     return not (plan.rejected or any(r["rows"] for r in receipts) or codes - PASSING)
+
+
+def readers(place: Place) -> int:
+    """Files to read at a time: one a core, of a store so many that its answers come one by one."""
+    return max(REQUESTS, cores()) if isinstance(place, Remote) else cores()
 
 
 def no_audio(audio_dir: Place, found: Scan) -> InputError:

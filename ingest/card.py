@@ -18,11 +18,13 @@ import pyarrow.compute as pc
 
 from ingest.front_matter import front_matter, sample_fields
 from ingest.inert import markdown
+from ingest.payload import COPY
+from ingest.slow import called, num_slow
 from shards.errors import InputError
 from shards.files import publish, read_parquet, shown
 from shards.labels import SPLITS, label_names
 from shards.place import Place, Remote
-from shards.schema import LABELS
+from shards.schema import LABELS, suffix_of
 from shards.sealed import read_sealed
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ CLASSES, SUFFIXES = 30, 12
 """Names that are shown of a label set, and endings of sources' names."""
 
 _COLUMNS = (
-    *("shard", "offset", "size", "duration_s", "source", "licence"),
+    *("shard", "offset", "size", "codec", "duration_s", "source", "licence"),
     *("duplicate_of", "near_duplicate_of", "truncated"),
 )
 
@@ -72,13 +74,14 @@ def _our_part(out: Place, manifest: dict[str, Any]) -> bytes:
     licences = _counts(tracks["licence"])
     labels = [_label_set(out, name) for name in label_names(out)]
     fields = sample_fields(out, manifest, tracks)
-    head = front_matter(manifest, licences, labels, fields)
+    payloads = sorted({suffix_of(codec) for codec in tracks["codec"].unique().to_pylist()})
+    head = front_matter(manifest, licences, labels, payloads, fields)
     facts = _facts(out, manifest, tracks)
     page = _template().render(
         **facts,
         licences=[(name or "not stated", f"{count:,}") for name, count in licences],
         labels=labels,
-        loadable=bool(fields),
+        payloads=payloads if fields else [],
     )
     return BEGIN + f"{NOTE}\n{head}---\n{page}".encode() + END
 
@@ -94,7 +97,9 @@ def _facts(out: Place, manifest: dict[str, Any], tracks: pa.Table) -> dict[str, 
         "hours": f"{manifest['duration_s'] / 3600:,.2f}",
         "lengths": _lengths(tracks["duration_s"]),
         "sample_rate": manifest["sample_rate"],
-        "codec": manifest["codec"],
+        "codec": called(manifest["codec"]),
+        "copied": manifest["codec"] == COPY,
+        "sandboxed": f"{num_slow(manifest):,}" if num_slow(manifest) else "",
         "shards": f"{len(manifest['shards']):,}",
         "last_shard": f"{len(manifest['shards']) - 1:06d}",
         "bytes": f"{sum(shard['bytes'] for shard in manifest['shards']):,}",

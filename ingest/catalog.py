@@ -17,8 +17,9 @@ from ingest.near import near_duplicates
 from ingest.plan import Plan, plan_paths
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from ingest.sniff import is_installed
+from shards.columns import ColumnFile
 from shards.files import fsync_dir, parquet_bytes, publish, read_parquet, sha256_file
-from shards.index import fingerprint
+from shards.index import fingerprint, sandboxed, with_fingerprint
 from shards.place import Place, size_of
 from shards.schema import (
     DATA,
@@ -175,7 +176,7 @@ def publish_generation(out: Place, plan: Plan, found: Gathered) -> dict[str, Any
     own = pc.equal(found.tracks["generation"], plan.generation)
     rejected = rejected_table(found.rejected[: plan.generation + 1], index)
     tables = {
-        "index": index,
+        "index": with_fingerprint(index),
         "rejected": rejected,
         "fingerprints": found.prints.filter(own).sort_by("key"),
     }
@@ -188,9 +189,11 @@ def publish_generation(out: Place, plan: Plan, found: Gathered) -> dict[str, Any
         **names,
         "tracks": index.num_rows,
         "not_packed": rejected.num_rows,
+        "sandboxed": int(sandboxed(index).sum()),
         "frames": pc.sum(index["frames"]).as_py() or 0,
         "shards": plan.end_shard,
         "fingerprint": fingerprint(index),
+        "index_footer_sha256": ColumnFile(out / names["index"]).footer_sha256,
         "created_by": plan.created_by,
     }
 
@@ -277,6 +280,7 @@ def _manifest(
         "channels": 1,
         "codec": settings.codec,
         "tracks": latest["tracks"],
+        "sandboxed": latest.get("sandboxed", 0),  # in the first archives there were none
         "rejected": latest["not_packed"],
         "others": plan.others,
         "frames": latest["frames"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +13,7 @@ from ingest.near import Sketches, compare, matches, near_duplicates
 from shards.errors import InputError
 from shards.files import read_parquet, shown
 from shards.index import Index, to_repair
+from shards.place import Place
 
 EXAMPLES = 5
 
@@ -35,14 +35,14 @@ class Copy:
 class Check:
     """Tracks that were found again."""
 
-    shards: Path
-    against: Path | None
+    shards: Place
+    against: Place | None
     tracks: int
     duration_s: float
     copies: list[Copy]
 
 
-def check(shards: Path, against: Path | None = None) -> Check:
+def check(shards: Place, against: Place | None = None) -> Check:
     """The tracks of an archive that stand in the other, or that repeat an earlier one of its own.
 
     Equal samples are exact copies, similar fingerprints near ones: second encodes, for instance.

@@ -1,7 +1,8 @@
 """The `ingest` command: what is typed becomes one call, errors become one line and an exit code.
 
 0 done; 2 wrong usage or no permission; 3 done, with rejected files, or copies or damage were found;
-4 no space or a failing disk; 75 another ingest is at work in the folder; 128 + n ended by signal n.
+4 no space, a failing disk or store; 75 another ingest is at work in the folder; 128 + n ended by
+signal n.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
 from ingest.commands import COMMANDS
-from shards.errors import DISK, LACKING, REFUSED, InputError
+from shards.errors import DISK, LACKING, REFUSED, CommandError
 
 
 class _NoPandas(MetaPathFinder):
@@ -44,7 +45,8 @@ def without_pandas() -> Iterator[None]:
 def main(args: list[str] | None = None) -> int:
     """Run a command; its exit code."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("ingest").setLevel(logging.INFO)
+    for package in ("ingest", "shards"):
+        logging.getLogger(package).setLevel(logging.INFO)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
@@ -66,7 +68,7 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted: run the same command again to go on.", file=sys.stderr)
         return 128 + signal.SIGINT
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, CommandError) as error:
         return _explain(error)
 
 
@@ -75,9 +77,9 @@ def _explain(error: Exception) -> int:
     from ingest.lock import Locked
     from shards.files import shown
 
-    if isinstance(error, InputError):
-        print(f"error: {error}", file=sys.stderr)
-        return 75 if isinstance(error, Locked) else 2
+    if isinstance(error, CommandError):
+        print(f"error: {shown(error)}", file=sys.stderr)
+        return 75 if isinstance(error, Locked) else error.status
     if isinstance(error, OSError) and error.errno in DISK | REFUSED | LACKING:
         where = f" ({shown(error.filename)}{_space(error)})" if error.filename else ""
         remedy = "check the folder and its permissions"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional
 
 Folder = Annotated[str, tyro.conf.arg(metavar="FOLDER")]
+File = Annotated[str, tyro.conf.arg(metavar="FILE")]
 Column = Annotated[str, tyro.conf.arg(metavar="COLUMN")]
 
 
@@ -18,7 +18,7 @@ def build_shards(
     /,
     out: Folder,
     sample_rate: int = 16_000,
-    codec: Literal["flac", "wav"] = "flac",
+    codec: Literal["flac", "wav", "copy"] = "flac",
     shard_mib: float = 256.0,
     num_workers: int = 0,
     ray_address: str = "",
@@ -38,8 +38,9 @@ def build_shards(
             are reported and not followed.
         out: Folder of the archive, or its URI.
         sample_rate: Of the archive, in Hz.
-        codec: Of the payload: flac, or wav for the fastest reading; of wav only `ingest verify`
-            notices a flipped bit, of flac every reader does.
+        codec: Of the payload: flac, wav for the fastest reading, or copy for the files' own bytes,
+            most of which a sandboxed decoder decodes at each visit, which is slow; of wav and copy
+            only `ingest verify` is sure to notice a flipped bit, of flac every reader does.
         shard_mib: Size of a shard, about.
         num_workers: Decoder processes; 0 takes one a core, or one a shard on a cluster.
         ray_address: Pack on this Ray cluster, a task a shard; "local" starts one here.
@@ -51,8 +52,8 @@ def build_shards(
         json: Print the summary as JSON.
     """
     from ingest.ahead import decoders_ahead
-    from ingest.process import cores
     from ingest.settings import Settings
+    from shards.process import cores
 
     settings = Settings(sample_rate, codec, shard_mib, min_seconds, max_seconds, licence, limit)
     if dry_run:
@@ -63,7 +64,7 @@ def build_shards(
         found = scan_place(place(audio_dir), without=place(out), known={})
         print(summary.of_scan(audio_dir, found, settings, as_json=json))
         return 0
-    with decoders_ahead(out, settings, 0 if ray_address else num_workers or cores()) as ahead:
+    with decoders_ahead(out, 0 if ray_address else num_workers or cores()) as ahead:
         from ingest import summary
         from ingest.build import build_shards as build
 
@@ -80,8 +81,8 @@ def build_shards(
 
 
 def labels(
-    shards: Positional[Path],
-    file: Positional[Path],
+    shards: Positional[Folder],
+    file: Positional[File],
     /,
     name: str = "",
     column: Column = "",
@@ -103,7 +104,7 @@ def labels(
     folder; duplicates and versions of one piece always stay together.
 
     Args:
-        shards: Folder made by `ingest build-shards`.
+        shards: Folder made by `ingest build-shards`, or its URI.
         file: CSV or Parquet with a column that holds paths, file names or keys of tracks.
         name: Of the label set; the column's name unless given.
         column: That holds the labels; needed where more than one could.
@@ -121,6 +122,7 @@ def labels(
     from json import dumps
 
     from ingest.labels.add import Options, tell_labels
+    from shards.place import place
 
     options = Options(
         name=name,
@@ -134,15 +136,15 @@ def labels(
         seed=seed,
         dry_run=dry_run,
     )
-    for told in tell_labels(shards, file, options):
+    for told in tell_labels(place(shards), place(file), options):
         print(dumps(told.facts) if json else told.line)
     return 0
 
 
 def index(
-    tars: Positional[tuple[Path, ...]],
+    tars: Positional[tuple[File, ...]],
     /,
-    out: Path,
+    out: Folder,
     sample_rate: int = 0,
     num_workers: int = 0,
     min_seconds: float = 0.1,
@@ -150,16 +152,18 @@ def index(
     licence: str = "",
     json: bool = False,
 ) -> int:
-    """Make existing WebDataset tars an archive without repacking: FLAC and WAV of one sample rate.
+    """Make existing WebDataset tars an archive without repacking, whatever audio they hold.
 
-    Every such member is decoded once to measure it; labels, training and evaluation then read it
-    where it lies. Other audio is listed with what to do. Run again after tars were added or
-    changed, it measures those.
+    Every member is decoded once to measure it. Labels, training and evaluation then read FLAC and
+    WAV of the archive's rate where they lie; all other audio (mp3, ogg, other rates) a sandboxed
+    decoder decodes at each visit, which is slow: `ingest build-shards` on the originals packs them
+    for fast reading. Run again after tars were added or changed, it measures those.
 
     Args:
-        tars: WebDataset tars; they are only read.
+        tars: WebDataset tars on this machine, not in an object store; they are only read.
         out: Folder of the index; the tars may lie in it or anywhere.
-        sample_rate: Tracks of another rate are not indexed; 0 takes the rate that most have.
+        sample_rate: Of the archive, in Hz; 0 takes the one that most FLAC and WAV members have, or
+            16000 if most are neither.
         num_workers: Decoder processes; 0 takes one a core.
         min_seconds: Shorter tracks are rejected.
         max_seconds: Longer tracks are rejected.
@@ -169,16 +173,21 @@ def index(
     from ingest import summary
     from ingest.foreign import index_tars
     from ingest.settings import Settings
+    from shards.place import local
 
+    why = "tars are indexed where this machine can open them. Copy them into a folder first"
+    paths, folder = [local(tar, why) for tar in tars], local(out, why)
     settings = Settings(min_seconds=min_seconds, max_seconds=max_seconds, licence=licence)
     workers = num_workers or None
-    built = index_tars(tars, out, sample_rate=sample_rate, settings=settings, num_workers=workers)
+    built = index_tars(
+        paths, folder, sample_rate=sample_rate, settings=settings, num_workers=workers
+    )
     print(summary.of_build(built, as_json=json))
     return 3 if built.rejected else 0
 
 
 def verify(
-    shards: Positional[Path],
+    shards: Positional[Folder],
     /,
     level: Literal["size", "sha256", "decode"] = "sha256",
     subset: Annotated[str, tyro.conf.arg(metavar="I/N")] = "1/1",
@@ -188,27 +197,28 @@ def verify(
     """Say which files of an archive are missing or damaged, what that means, and what to type.
 
     Args:
-        shards: Folder made by `ingest build-shards`.
+        shards: Folder made by `ingest build-shards`, or its URI.
         level: size compares sizes; sha256 reads every byte, which finds any change; decode also
             decodes every track.
         subset: Read only a part of the shards: 3/10 the third of ten parts.
-        num_workers: Files read at once; 0 takes one a core.
+        num_workers: Files read at once; 0 takes one a core, of an object store at least 16.
         json: Print the report as JSON.
     """
     from ingest import summary
     from ingest.verify import part_of, verify_archive
+    from shards.place import place
 
-    part = part_of(subset)
-    report = verify_archive(shards, level=level, subset=part, num_workers=num_workers or None)
-    print(summary.of_verify(shards, report, level, as_json=json))
+    out, part = place(shards), part_of(subset)
+    report = verify_archive(out, level=level, subset=part, num_workers=num_workers or None)
+    print(summary.of_verify(out, report, level, as_json=json))
     return 3 if report.faults else 0
 
 
 def repair(
-    shards: Positional[Path],
-    audio_dir: Positional[Path],
+    shards: Positional[Folder],
+    audio_dir: Positional[Folder],
     /,
-    labels: tuple[Path, ...] = (),
+    labels: tuple[File, ...] = (),
     drop_lost: bool = False,
     limit: int = 0,
     dry_run: bool = False,
@@ -220,8 +230,8 @@ def repair(
     with tracks that nothing can restore stays as it is. Stopped at any moment, run it again.
 
     Args:
-        shards: Folder made by `ingest build-shards`.
-        audio_dir: Folder that was packed.
+        shards: Folder made by `ingest build-shards`, or its URI.
+        audio_dir: Folder that was packed, or its URI.
         labels: Tables that damaged label sets were made of.
         drop_lost: Take tracks that cannot be restored out of the archive, so that it opens again.
         limit: Repair so many shards and leave the rest; 0 repairs all.
@@ -230,18 +240,20 @@ def repair(
     """
     from ingest import summary
     from ingest.repair import Options, repair_archive
+    from shards.place import place
 
-    options = Options(labels, drop_lost, limit, dry_run)
-    repaired = repair_archive(shards, audio_dir, options)
-    print(summary.of_repair(shards, repaired, dry_run=dry_run, as_json=json))
+    out, tables = place(shards), tuple(map(place, labels))
+    options = Options(tables, drop_lost, limit, dry_run)
+    repaired = repair_archive(out, audio_dir, options)
+    print(summary.of_repair(out, repaired, dry_run=dry_run, as_json=json))
     return 3 if repaired.left else 0
 
 
-def info(shards: Positional[Path], /, json: bool = False) -> int:
+def info(shards: Positional[Folder], /, json: bool = False) -> int:
     """What an archive holds: hours, lengths, levels, copies, licences, labels, rejected files.
 
     Args:
-        shards: Folder made by `ingest build-shards`.
+        shards: Folder made by `ingest build-shards`, or its URI.
         json: Print it as JSON.
     """
     from ingest.info import of_archive
@@ -250,21 +262,22 @@ def info(shards: Positional[Path], /, json: bool = False) -> int:
     return 0
 
 
-def check(shards: Positional[Path], /, against: Path | None = None, json: bool = False) -> int:
+def check(shards: Positional[Folder], /, against: Folder = "", json: bool = False) -> int:
     """Tracks of an archive that stand in another one: leakage between training and evaluation data.
 
     Exact copies have the same samples, near ones the same fingerprint: second encodes, other gains
     or starts. Exit code 3 if there are any. Without --against, repetitions within the archive.
 
     Args:
-        shards: Folder made by `ingest build-shards`.
-        against: Folder of the other archive, at any sample rate.
+        shards: Folder made by `ingest build-shards`, or its URI.
+        against: Folder of the other archive, or its URI; at any sample rate.
         json: Print counts and all copies as JSON.
     """
     from ingest.check import check as find
     from ingest.check import report
+    from shards.place import place
 
-    found = find(shards, against)
+    found = find(place(shards), place(against) if against else None)
     print(report(found, as_json=json))
     return 3 if found.copies else 0
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from tarfile import BLOCKSIZE, RECORDSIZE, HeaderError, TarInfo
 from typing import Any
 
 import numpy as np
 import soundfile
 
-from shards.schema import DATA, SEEK, seek_name, shard_name
+from shards.errors import DamagedTrack
+from shards.place import Fetch, Place, at_once, opened
+from shards.sandboxed import Original, WholeTrack
+from shards.schema import DATA, SEEK, payload_name, seek_name, shard_name
 from shards.seek import frame_number
 
 BLOCK_FRAMES = 1 << 20
 NOT_FACTS = frozenset({"offset", "seek", "fingerprint"})
 """Members of a receipt's row that are not in the tar's JSON: they are known when it is written."""
 
-_TAR_BLOCK, _TAR_RECORD = 512, 10_240
 _BLOCK_SIZE_AT, _HEAD_BYTES = 8, 16
 
 
@@ -41,26 +41,57 @@ class Contents:
     tracks: dict[str, str] = field(default_factory=dict)
 
 
-def check_shard(out: Path, number: int, receipt: dict[str, Any]) -> Contents:
-    """Compare a shard with its receipt, down to the samples."""
-    found, path = Contents(), out / DATA / shard_name(number)
-    rows = receipt["rows"]
+def check_shard(out: Place, number: int, receipt: dict[str, Any]) -> Contents:
+    """Compare a shard with its receipt, down to the samples; in a store by a request a track."""
+    found, rows = Contents(), receipt["rows"]
     seeks = _seeks(out, number, rows, found) if "seek" in receipt else None
-    with open(path, "rb") as file:
-        found.tar.extend(_order(path, rows))
-        for row in rows:
-            payload = read_payload(file.fileno(), row)
-            why = samples_fault(payload, row) or facts_fault(file.fileno(), row)
+    copied = bool(receipt.get("copied"))
+    begins = [row["offset"] - BLOCKSIZE for row in rows]
+    at = 0
+    tar = out / DATA / shard_name(number)
+    with opened(tar) as fetch:
+        for row, end in zip(rows, [*begins[1:], receipt["bytes"]], strict=True):
+            here = at_once(tar, fetch, at, max(0, end - at))
+            payload = read_payload(here, row)
+            why = payload_fault(payload, row, copied=copied) or facts_fault(here, row)
+            if not why and copied:
+                why = original_fault(tar, row)
             if why:
                 found.tracks[row["source"]] = why
             elif seeks is not None and not _seek_fits(seeks, payload, row):
                 found.seek.append(f"does not fit {row['source']}")
+            behind = _behind_members(here, row, at)
+            if behind < 0 or (row is not rows[-1] and behind != end):
+                found.tar.append(f"does not hold {row['source']} and its facts in order")
+            at = end if row is not rows[-1] else behind
+        if at >= 0 and not _is_end(fetch(at, 2 * RECORDSIZE), at):
+            found.tar.append("does not end as a tar ends")
     return found
 
 
-def read_payload(fd: int, row: dict[str, Any]) -> bytes:
+def read_payload(fetch: Fetch, row: dict[str, Any]) -> bytes:
     """A track's payload as it lies in the tar, shorter where that is cut."""
-    return os.pread(fd, row["size"], row["offset"])
+    return fetch(row["offset"], row["size"])
+
+
+def payload_fault(payload: bytes, row: dict[str, Any], *, copied: bool) -> str:
+    """Why a payload is not the one of its row, "" if it is; of a copy its source's hash tells."""
+    if not copied or len(payload) != row["size"]:
+        return samples_fault(payload, row)
+    same = hashlib.sha256(payload).hexdigest() == row["source_sha256"]
+    return "" if same else "has other bytes than its source"
+
+
+def original_fault(path: Place, row: dict[str, Any]) -> str:
+    """Why a copy is not the track of its row to those who decode it here, "" if it is."""
+    place = (row[name] for name in ("offset", "size", "frames", "sample_rate"))
+    try:
+        track = WholeTrack(Original(path, *place))
+    except DamagedTrack as error:
+        return str(error)
+    digest = hashlib.sha256(track.read(0, row["frames"]).astype("<i2").tobytes())
+    same = digest.hexdigest() == row["pcm_sha256"]
+    return "" if same else "decodes to other samples here than where it was packed"
 
 
 def samples_fault(payload: bytes, row: dict[str, Any]) -> str:
@@ -87,56 +118,64 @@ def sample_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
         yield samples
 
 
-def facts_fault(fd: int, row: dict[str, Any]) -> str:
+def facts_fault(fetch: Fetch, row: dict[str, Any]) -> str:
     """Why a track's JSON member is not what its row says, "" if it is."""
     wanted = {name: value for name, value in row.items() if name not in NOT_FACTS}
-    return "" if read_facts(fd, row) == wanted else "has other facts in its JSON member"
+    return "" if read_facts(fetch, row) == wanted else "has other facts in its JSON member"
 
 
-def read_facts(fd: int, row: dict[str, Any]) -> dict[str, Any] | None:
+def read_facts(fetch: Fetch, row: dict[str, Any]) -> dict[str, Any] | None:
     """The JSON member behind a payload, None where there is none."""
-    at = row["offset"] + -(-row["size"] // _TAR_BLOCK) * _TAR_BLOCK
+    at = row["offset"] + _padded(row["size"])
+    member = _member(fetch, at, f"{row['key']}.json")
     try:
-        member = tarfile.TarInfo.frombuf(os.pread(fd, _TAR_BLOCK, at), "utf-8", "strict")
-        facts = json.loads(os.pread(fd, member.size, at + _TAR_BLOCK))
-    except (tarfile.HeaderError, ValueError, RecursionError):
+        facts = json.loads(fetch(at + BLOCKSIZE, member.size)) if member else None
+    except (ValueError, RecursionError):
         return None
-    named = member.name == f"{row['key']}.json" and member.isreg()
-    return facts if named and isinstance(facts, dict) else None
+    return facts if isinstance(facts, dict) else None
 
 
-def _order(path: Path, rows: list[dict[str, Any]]) -> list[str]:
-    """What is wrong with the sequence of members: payload and JSON of each track, in order."""
-    wanted = [
-        name for row in rows for name in (f"{row['key']}.{row['codec']}", f"{row['key']}.json")
-    ]
+def _behind_members(fetch: Fetch, row: dict[str, Any], at: int) -> int:
+    """Where a track ends that has its payload and its JSON member at `at`, -1 if it has not."""
+    payload = _member(fetch, at, payload_name(row["key"], row["codec"]))
+    if not payload or (at + BLOCKSIZE, payload.size) != (row["offset"], row["size"]):
+        return -1
+    at += BLOCKSIZE + _padded(payload.size)
+    facts = _member(fetch, at, f"{row['key']}.json")
+    return at + BLOCKSIZE + _padded(facts.size) if facts else -1
+
+
+def _member(fetch: Fetch, at: int, name: str) -> TarInfo | None:
+    """The header of a regular member of this name, None where there is another or none."""
     try:
-        with tarfile.open(path, "r:") as tar:
-            members = tar.getmembers()
-            end = tar.offset
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        return [f"is no whole tar: {error}"]
-    places = [(m.name, m.offset_data, m.size) for m in members[::2]]
-    if [m.name for m in members] != wanted or not all(m.isreg() for m in members):
-        return [f"lists {len(members)} members that are not its {len(rows)} tracks in order"]
-    if places != [
-        (name, row["offset"], row["size"]) for name, row in zip(wanted[::2], rows, strict=True)
-    ]:
-        return ["has payloads elsewhere than the index says"]
-    with open(path, "rb") as file:
-        file.seek(end)
-        rest = file.read(2 * _TAR_RECORD)
-    if any(rest) or (end + len(rest)) % _TAR_RECORD or len(rest) >= 2 * _TAR_RECORD:
-        return ["does not end as a tar ends"]
-    return []
+        member = TarInfo.frombuf(fetch(at, BLOCKSIZE), "utf-8", "strict")
+    except (HeaderError, UnicodeDecodeError):
+        return None
+    return member if member.name == name and member.isreg() else None
+
+
+def _padded(size: int) -> int:
+    """Bytes that a member takes in a tar."""
+    return -(-size // BLOCKSIZE) * BLOCKSIZE
+
+
+def _is_end(rest: bytes, at: int) -> bool:
+    """Whether what follows the last member at `at` is zeros to the end of a record."""
+    whole = 2 * BLOCKSIZE <= len(rest) < 2 * RECORDSIZE and (at + len(rest)) % RECORDSIZE == 0
+    return whole and not any(rest)
+
+
+def load_seeks(out: Place, number: int) -> np.ndarray:
+    """The seek tables of a shard's tracks end to end, as they lie there."""
+    return np.asarray(np.load(io.BytesIO((out / SEEK / seek_name(number)).read_bytes())))
 
 
 def _seeks(
-    out: Path, number: int, rows: list[dict[str, Any]], found: Contents
+    out: Place, number: int, rows: list[dict[str, Any]], found: Contents
 ) -> np.ndarray | None:
     """A shard's seek table, uint32, None if it is not one or has another length."""
     try:
-        seeks = np.load(out / SEEK / seek_name(number))
+        seeks = load_seeks(out, number)
     except (OSError, ValueError, EOFError) as error:
         found.seek.append(f"cannot be read: {error}")
         return None
@@ -144,7 +183,7 @@ def _seeks(
     if seeks.dtype != np.dtype("<u4") or seeks.shape != (seconds,):
         found.seek.append(f"holds {seeks.dtype} {[*seeks.shape]}, want uint32 [{seconds}]")
         return None
-    return np.asarray(seeks)
+    return seeks
 
 
 def _seconds(row: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""One raw file → payload and facts; runs in a worker process only.
+"""One raw file → payload and facts, or its samples alone; runs in a worker process only.
 
 No number of the header is trusted: blocks are decoded until there are no more, and limits hold for
 what comes out. Channels are averaged, soxr (HQ) resamples the stream, and
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -23,7 +24,7 @@ from ingest.containers import is_truncated
 from ingest.fingerprint import Fingerprint
 from ingest.measure import Measure
 from ingest.mono import Mono, Sound
-from ingest.payload import MAX_BYTES, Sink, TooLarge, write
+from ingest.payload import MAX_BYTES, Sink, TooLarge, write, write_samples
 from ingest.rejection import Rejection
 from ingest.settings import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, Settings
 from ingest.sounds import open_sound
@@ -61,12 +62,9 @@ def pack(
     with open_sound(fd) as sound:
         _check(sound)
         mono = Mono(sound, rate_hz=settings.sample_rate, max_seconds=settings.max_seconds)
-        try:
-            blocks = _watched(mono.blocks(), (measure, fingerprint), beat)
+        blocks = _watched(mono.blocks(), (measure, fingerprint), beat)
+        with _bounded(settings.codec):
             write(blocks, sink, codec=settings.codec, sample_rate=settings.sample_rate)
-        except TooLarge:
-            message = f"needs more than {MAX_BYTES} bytes as {settings.codec}"
-            raise Rejection("limit", "too_large", message) from None
         origin = {"source_rate": sound.samplerate, "source_channels": sound.channels}
     _check_length(measure.frames, settings)
     facts = {
@@ -79,6 +77,31 @@ def pack(
     }
     seek = sink.seek_table(measure.frames, settings.sample_rate)
     return Packed(facts, seek, fingerprint.result().hex())
+
+
+def read(
+    source: BinaryIO,
+    sink: Sink,
+    *,
+    sample_rate: int,
+    max_seconds: float,
+    beat: Callable[[], None],
+) -> int:
+    """Write the samples of an open file as `pack` measures them, int16; how many there are."""
+    with open_sound(source.fileno()) as sound:
+        _check(sound)
+        mono = Mono(sound, rate_hz=sample_rate, max_seconds=max_seconds)
+        with _bounded("int16"):
+            return write_samples(_watched(mono.blocks(), (), beat), sink)
+
+
+@contextmanager
+def _bounded(codec: str) -> Iterator[None]:
+    try:
+        yield
+    except TooLarge:
+        message = f"needs more than {MAX_BYTES} bytes as {codec}"
+        raise Rejection("limit", "too_large", message) from None
 
 
 def _hash(source: BinaryIO, beat: Callable[[], None]) -> str:
@@ -111,7 +134,7 @@ def _check_length(frames: int, settings: Settings) -> None:
 
 def _watched(
     blocks: Iterator[np.ndarray],
-    watchers: tuple[Measure | Fingerprint, ...],
+    watchers: Sequence[Measure | Fingerprint],
     beat: Callable[[], None],
 ) -> Iterator[np.ndarray]:
     """The blocks as int16 [n]; whoever looks at every sample has seen each."""

@@ -11,8 +11,9 @@ from ingest.catalog import TABLES
 from ingest.ledger import MISSING, Ledger
 from ingest.shard import RECEIPTS
 from shards.errors import InputError
-from shards.files import shown
+from shards.files import shown, typed
 from shards.labels import label_paths
+from shards.place import Place
 from shards.schema import DATA, LABELS, MANIFEST, SEEK
 from shards.sealed import read_sealed
 
@@ -64,11 +65,11 @@ class Report:
         return self.missing + self.damaged
 
 
-def fault_of(out: Path, name: str, why: str, ledger: Ledger) -> Fault:
+def fault_of(out: Place, name: str, why: str, ledger: Ledger) -> Fault:
     """The fault of a file that has something wrong with it."""
     entry = ledger.entries.get(name)
-    folder, where = name.split("/")[0], shlex.quote(shown(out))
-    remedy = f"run `ingest repair {where} AUDIO_DIR`"
+    folder = name.split("/")[0]
+    remedy = f"run `ingest repair {typed(out)} AUDIO_DIR`"
     if ledger.foreign and folder != LABELS:
         remedy = "get the tar again or run `ingest index` again"
     elif folder == LABELS:
@@ -78,7 +79,7 @@ def fault_of(out: Path, name: str, why: str, ledger: Ledger) -> Fault:
     return Fault(name, why, _means(name, why, entry.tracks if entry else 0), remedy)
 
 
-def _labels_remedy(out: Path, name: str) -> str:
+def _labels_remedy(out: Place, name: str) -> str:
     """What repairs labels: the table they came from."""
     try:
         file = read_sealed(label_paths(out, name)[1])["source"]["file"]

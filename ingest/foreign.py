@@ -1,8 +1,8 @@
 """index_tars: tars that were there before → an archive that reads them where they lie.
 
-Each FLAC or WAV member is a track. It is measured in a decoder process as in a build, and what a
-reader will deliver is what was measured. One receipt a tar makes an interrupted run resume; a tar
-with another size or time than its receipt says is measured again.
+Each member that ingest can decode is a track. It is measured in a decoder process as in a build,
+and what a reader will deliver is what was measured. One receipt a tar makes an interrupted run
+resume; a tar with another size or time than its receipt says is measured again.
 """
 
 from __future__ import annotations
@@ -15,24 +15,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ingest.asis import CAN_BE_PACKED
 from ingest.build import Built
 from ingest.card import write_card
 from ingest.catalog import TABLES, commit, created_by
 from ingest.folder import finished, last_manifest
 from ingest.lock import locked
 from ingest.packing import counted
+from ingest.payload import COPY
 from ingest.plan import PLAN_INFO, Plan
 from ingest.pool import Decoded, Outcome, Pool
-from ingest.process import cores
 from ingest.progress import Progress
-from ingest.rejection import Rejection
 from ingest.scan import Rejected
 from ingest.settings import Settings
 from ingest.shard import RECEIPTS, facts_of, receipt_name, receipt_of
-from ingest.tars import Contents, Member, MemberInputs, look_into, most_common_rate, refuse
+from ingest.tars import Contents, Member, MemberInputs, best_rate, look_into
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
+from shards.process import cores
 from shards.schema import MANIFEST
 from shards.sealed import write_sealed
 
@@ -50,7 +49,8 @@ def index_tars(
     Args:
         tars: WebDataset tars; they are only read.
         out: Folder of the index.
-        sample_rate: Tracks of another rate are not indexed; 0 takes the rate that most have.
+        sample_rate: Of the archive, in Hz; 0 takes the one that most FLAC and WAV members have,
+            or 16 kHz if most are neither.
         settings: Limits and licence as in a build.
         num_workers: Decoder processes.
     """
@@ -60,8 +60,8 @@ def index_tars(
     (out / RECEIPTS).mkdir(parents=True, exist_ok=True)
     with locked(out):
         before = last_manifest(out)
-        rate_hz = sample_rate or (before or {}).get("sample_rate") or most_common_rate(paths)
-        settings = replace(settings or Settings(), sample_rate=rate_hz, codec="wav")
+        rate_hz = sample_rate or (before or {}).get("sample_rate") or best_rate(paths)
+        settings = replace(settings or Settings(), sample_rate=rate_hz, codec=COPY)
         progress = measure(paths, out, settings, num_workers)
         manifest = finished(out)
         if progress is not None or not manifest or _names(manifest) != list(paths):
@@ -133,7 +133,7 @@ def _measure(
 ) -> dict[str, Any]:
     """The receipt of one tar."""
     before = identity(name, path, settings)
-    found = look_into(path, name, rate_hz=settings.sample_rate)
+    found = look_into(path, name)
     outcomes = counted(pool.decode(found.members), progress)
     receipt = {**before, **_receipt(found, outcomes, settings), "sha256": sha256_file(path)}
     if identity(name, path, settings) != before:
@@ -181,12 +181,7 @@ def _receipt(found: Contents, outcomes: Iterator[Outcome], settings: Settings) -
             outcome.key = member.key
             rejected.append(outcome)
             continue
-        outcome.payload.close()  # the bytes in the tar are read, not these
-        if member.claim.frames and member.claim.frames != outcome.facts["frames"]:
-            message = f"does not have the length that its header says: {CAN_BE_PACKED}"
-            why = Rejection("decode", "needs_repacking", message)
-            rejected.append(refuse(member.raw, member.offset, why))
-        else:
+        with outcome.payload:  # a copy; what will be read are the bytes in the tar
             rows.append(_row(member, outcome, settings))
     return {"rows": rows, "rejected": [vars(r) for r in rejected], "others": found.others}
 
@@ -194,8 +189,6 @@ def _receipt(found: Contents, outcomes: Iterator[Outcome], settings: Settings) -
 def _row(member: Member, track: Decoded, settings: Settings) -> dict[str, Any]:
     return {
         **facts_of(track, settings),
-        "codec": member.claim.kind,
-        "channels": track.facts["source_channels"],
         "offset": member.offset,
         "size": member.size,
         "seek": 0,

@@ -29,6 +29,7 @@ def front_matter(
     manifest: dict[str, Any],
     licences: list[tuple[str, int]],
     labels: list[dict[str, str]],
+    payloads: list[str],
     fields: list[tuple[str, str]],
 ) -> str:
     """YAML that Hugging Face reads; with `fields` the folder loads without looking into it."""
@@ -53,7 +54,7 @@ def front_matter(
             "  features:",
             *_feature("__key__", "string"),
             *_feature("__url__", "string"),
-            *_feature(manifest["codec"], "binary"),
+            *(line for payload in payloads for line in _feature(payload, "binary")),
             '  - name: "json"',
             "    struct:",
             *(f"  {line}" for field in fields for line in _feature(*field)),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from ingest.slow import slow
 from ingest.summary import MIB, counts_of, holds
 from shards.files import read_parquet, shown
 from shards.index import Index
 from shards.labels import SPLITS, Labels, label_names
+from shards.place import Place, sizes_below
 
 MOST = 6
 """Of a kind, before the rest is counted together."""
@@ -23,17 +25,16 @@ CLIPPED, SILENT = 0.001, 0.5
 QUANTILES = (0.05, 0.5, 0.95)
 
 
-def facts_of(path: Path) -> dict[str, Any]:
+def facts_of(index: Index) -> dict[str, Any]:
     """Everything that `ingest info` tells."""
-    index = Index.open(path)
-    manifest = index.manifest
+    path, manifest = index.path, index.manifest
     rejected = read_parquet(path / manifest["generations"][-1]["rejected"], columns=["code"])
     suffixes = (PurePosixPath(source).suffix.lower() for source in index.column("source"))
-    files = [file for file in path.rglob("*") if file.is_file()]
+    sizes = sizes_below(path)
     return {
         **counts_of(manifest),
-        "bytes_on_disk": sum(file.stat().st_size for file in files),
-        "files": len(files),
+        "bytes_on_disk": sum(sizes),
+        "files": len(sizes),
         "sources": _counted(suffix.removeprefix(".") or "no suffix" for suffix in suffixes),
         "licences": _counted(text or "not stated" for text in index.column("licence")),
         "rejected_by_code": _counted(rejected["code"].to_pylist()),
@@ -72,12 +73,13 @@ def _counted(values: Any) -> dict[str, int]:
     return {name: counts[name] for name in sorted(counts, key=lambda name: (-counts[name], name))}
 
 
-def of_archive(path: Path, *, as_json: bool) -> str:
+def of_archive(path: Place | str, *, as_json: bool) -> str:
     """What an archive holds."""
-    facts = facts_of(path)
+    index = Index.open(path)
+    facts = facts_of(index)
     if as_json:
         return json.dumps(facts)
-    lines = [holds(path, Index.open(path).manifest)]
+    lines = [holds(index.path, index.manifest), *slow(index.manifest)]
     lines += [f"{name + ':':<10} {text}" for name, text in _told(facts) if text]
     for name, info in facts["labels"].items():
         counts = ", ".join(f"{split} {info['counts'][split]}" for split in SPLITS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -24,7 +25,7 @@ class Inputs(Protocol):
         """Whether the source that was opened has the planned size and time, now."""
 
 
-def inputs_of(place: Place) -> Inputs:
+def inputs_of(place: Place) -> Folder | Bucket:
     """What opens the sources below a place."""
     return Bucket(place) if isinstance(place, Remote) else Folder(place)
 
@@ -37,13 +38,20 @@ class Folder:
 
     def open(self, source: Source) -> int:
         """The file itself."""
-        return os.open(os.path.join(self._root, source.raw), _READ_ONLY)
+        return os.open(self._path(source), _READ_ONLY)
 
     def is_still(self, source: Source, fd: int) -> bool:
         """By what the open file says."""
         status = os.fstat(fd)
         found = (status.st_size, status.st_mtime_ns)
         return stat.S_ISREG(status.st_mode) and found == (source.size, source.mtime_ns)
+
+    def mtime_ns(self, source: Source) -> int:
+        """Its time as it is now; OSError if there is none."""
+        return os.lstat(self._path(source)).st_mtime_ns
+
+    def _path(self, source: Source) -> bytes:
+        return os.path.join(self._root, source.raw)
 
 
 class Bucket:
@@ -64,6 +72,13 @@ class Bucket:
         info = self._object(source).info()
         same = (info.size, info.mtime_ns) == (source.size, source.mtime_ns)
         return same and os.fstat(fd).st_size == source.size
+
+    def mtime_ns(self, source: Source) -> int:
+        """Its time as it is now; OSError if there is none."""
+        info = self._object(source).info()
+        if not info.is_file:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), info.path)
+        return int(info.mtime_ns)
 
     def _object(self, source: Source) -> Remote:
         return self._folder / source.raw.decode()

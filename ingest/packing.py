@@ -10,11 +10,11 @@ from pathlib import Path
 from ingest.inputs import inputs_of
 from ingest.plan import Slice
 from ingest.pool import Outcome, Pool
-from ingest.process import Worker
 from ingest.progress import Tally
 from ingest.scan import Rejected
 from ingest.shard import write_shard
 from shards.place import Place
+from shards.process import Worker
 from shards.schema import DATA
 
 

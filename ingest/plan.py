@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from ingest.payload import COPY
 from ingest.scan import Rejected, Scan, Source, shown_path
 from ingest.settings import Settings
 from shards.errors import InputError
@@ -110,16 +111,23 @@ def make_plan(
 
 def assign(sources: list[Source], settings: Settings, number: int = 0) -> list[int]:
     """Shard of each source: filled in order until the expected payload exceeds `shard_mib`."""
-    scale = settings.sample_rate / 16_000 * (2 if settings.codec == "wav" else 1)
     shards: list[int] = []
     filled, tracks = 0.0, 0
     for source in sources:
-        expected = source.size * PAYLOAD_SHARE.get(source.kind, 1.0) * scale
+        expected = _expected_bytes(source, settings)
         if tracks == SHARD_TRACKS or (tracks and filled + expected > settings.shard_mib * MIB):
             number, filled, tracks = number + 1, 0.0, 0
         filled, tracks = filled + expected, tracks + 1
         shards.append(number)
     return shards
+
+
+def _expected_bytes(source: Source, settings: Settings) -> float:
+    """Payload that a source will come to, roughly; as a copy, exactly."""
+    if settings.codec == COPY:
+        return source.size
+    scale = settings.sample_rate / 16_000 * (2 if settings.codec == "wav" else 1)
+    return source.size * PAYLOAD_SHARE.get(source.kind, 1.0) * scale
 
 
 def write_plan(out: Place, plan: Plan) -> None:

@@ -9,18 +9,22 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from ingest import asis
+from ingest.answers import parse
 from ingest.inputs import Inputs
-from ingest.process import COMMAND, STALL_S, Worker
+from ingest.payload import COPY
+from ingest.rejection import Rejection
 from ingest.scan import Rejected, Source, shown_path
 from ingest.settings import Settings
 from shards.errors import LACKING
 from shards.files import shown
+from shards.process import DECODER, STALL_S, Worker, deadline_of
 
 WINDOW = 64
 """Tracks that may be decoded ahead of the one that is written next."""
@@ -57,17 +61,16 @@ class Pool:
         *,
         num_workers: int,
         ahead: Sequence[Worker] = (),
-        command: tuple[str, ...] = COMMAND,
+        command: tuple[str, ...] = DECODER,
         stall_s: float = STALL_S,
         deadline_s: float | None = None,
     ) -> None:
         self._inputs = inputs
         self._scratch_dir = scratch_dir
-        self._rate_hz = settings.sample_rate
+        self._settings = settings
+        self._deadline_s = deadline_s or deadline_of(settings.max_seconds, stall_s=stall_s)
         more = num_workers - len(ahead)
-        new = [
-            Worker(settings, command, stall_s=stall_s, deadline_s=deadline_s) for _ in range(more)
-        ]
+        new = [Worker(parse, command, stall_s=stall_s) for _ in range(more)]
         self._workers = [*ahead[:num_workers], *new]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self._workers:
@@ -108,24 +111,43 @@ class Pool:
         try:
             if not self._inputs.is_still(source, fd):
                 return _reject(source, "scan", "changed", "changed since the build was planned")
-            outcome = self._ask(source, fd)
+            outcome = self._kept(self._ask(source, fd), fd)
             if isinstance(outcome, Decoded) and not self._inputs.is_still(source, fd):
                 outcome.payload.close()
                 return _reject(source, "decode", "changed", "changed while it was read")
             return outcome
+        except Rejection as why:
+            return _reject(source, **vars(why))
         finally:
             os.close(fd)
+
+    def _kept(self, outcome: Outcome, fd: int) -> Outcome:
+        """The outcome of an open source, with its own bytes as payload if it is to be a copy.
+
+        No decoder has ever had the file that they are copied to.
+        """
+        if isinstance(outcome, Rejected) or self._settings.codec != COPY:
+            return outcome
+        outcome.payload.close()
+        with ExitStack() as stack:
+            payload = stack.enter_context(self._scratch())
+            asis.copy(fd, payload, sha256=outcome.facts["source_sha256"])
+            stack.pop_all()
+        return replace(outcome, payload=payload)
+
+    def _scratch(self) -> IO[bytes]:
+        """A file without a name."""
+        return tempfile.TemporaryFile(prefix=".tmp-", dir=self._scratch_dir)
 
     def _ask(self, source: Source, fd: int) -> Outcome:
         """What a worker makes of an open source."""
         name = shown_path(os.path.basename(source.raw))
+        request = {"name": name, "settings": self._settings.as_dict()}
         with ExitStack() as stack:
-            payload = stack.enter_context(
-                tempfile.TemporaryFile(prefix=".tmp-", dir=self._scratch_dir)
-            )
+            payload = stack.enter_context(self._scratch())
             worker = self._idle.get()
             try:
-                answer = worker.ask(name, fd, payload.fileno())
+                answer = worker.ask(request, fd, payload.fileno(), deadline_s=self._deadline_s)
             finally:
                 self._idle.put(worker)
             if "facts" in answer:
@@ -153,7 +175,7 @@ class Pool:
             source,
             facts,
             payload,
-            seconds=facts["frames"] / self._rate_hz,
+            seconds=facts["frames"] / self._settings.sample_rate,
             seek=np.array(seek, np.uint32),
             fingerprint=bytes.fromhex(fingerprint),
         )

@@ -13,7 +13,6 @@ tracks that nothing can restore stays as it is, unless it was asked to drop them
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,8 @@ from pathlib import Path
 from ingest.card import write_card
 from ingest.catalog import commit
 from ingest.faults import Fault, Report
-from ingest.folder import REPAIRED, last_manifest
+from ingest.folder import last_manifest
+from ingest.journal import aside, finish_interrupted, move, put_all
 from ingest.labels.again import labels_again
 from ingest.ledger import Ledger, num_generations, number_of, read_ledger
 from ingest.lock import locked
@@ -33,13 +33,11 @@ from ingest.scan import Rejected
 from ingest.shard import RECEIPTS, receipt_name
 from ingest.verify import verify_archive
 from shards.errors import InputError
-from shards.files import fsync_dir, publish, sha256_file, shown
+from shards.files import publish, sha256_file, shown
 from shards.index import read_manifest
+from shards.place import Place, listed, place
 from shards.progress import Progress
 from shards.schema import DATA, LABELS, SEEK, seek_name, shard_name
-
-WORK = ".tmp-repair"
-JOURNAL = REPAIRED.replace("*", "shard")
 
 
 @dataclass
@@ -72,48 +70,46 @@ class Options:
         dry_run: Make everything aside, compare, and change nothing.
     """
 
-    labels: tuple[Path, ...] = ()
+    labels: tuple[Place, ...] = ()
     drop_lost: bool = False
     limit: int = 0
     dry_run: bool = False
 
 
 def repair_archive(
-    shards: Path | str, audio_dir: Path | str, options: Options | None = None
+    shards: Place | str, audio_dir: Place | str, options: Options | None = None
 ) -> Repaired:
     """Repair what `verify_archive` finds, from the archive itself and from its sources."""
-    out, audio_dir = Path(shards), Path(audio_dir)
-    if read_ledger(out).foreign:
+    out, audio_dir = place(shards), place(audio_dir)
+    if read_ledger(listed(out)).foreign:
         raise InputError(f"{shown(out)} was not packed here: run `ingest index` again.")
     if not audio_dir.is_dir():
         raise InputError(f"{shown(audio_dir)} is not a folder. Want the one that was packed.")
     with locked(out):
         finish_interrupted(out)
-        shutil.rmtree(out / WORK, ignore_errors=True)
-        work = Repair(out, audio_dir, options or Options(), verify_archive(out))
-        try:
-            work.run()
-            if not (work.options.dry_run or work.done.left):
+        report = verify_archive(out)
+        with aside(out) as work:
+            repair = Repair(out, audio_dir, work, options or Options(), report)
+            repair.run()
+            if not (repair.options.dry_run or repair.done.left):
                 write_card(out, read_manifest(out))
-        finally:
-            shutil.rmtree(out / WORK, ignore_errors=True)
-    return work.done
+    return repair.done
 
 
 class Repair:
     """One repair, step by step; each step goes on where the one before it failed."""
 
-    def __init__(self, out: Path, audio_dir: Path, options: Options, report: Report) -> None:
-        self.out, self.audio_dir, self.options = out, audio_dir, options
-        self.work = out / WORK
-        self.ledger: Ledger = read_ledger(out)
+    def __init__(
+        self, out: Place, audio_dir: Place, work: Path, options: Options, report: Report
+    ) -> None:
+        self.out, self.audio_dir, self.work, self.options = out, audio_dir, work, options
+        self.ledger: Ledger = read_ledger(listed(out))
         self.bad = {fault.file: fault for fault in report.faults}
         self.done = Repaired(report)
         self.plans: dict[int, Plan] = {}
 
     def run(self) -> None:
         """Plans first, for everything else is made from them."""
-        self.work.mkdir()
         manifest = self.ledger.manifest
         generations = len(manifest["generations"]) if manifest else num_generations(self.out)
         for generation in range(generations):
@@ -133,7 +129,7 @@ class Repair:
                 plan_again(self.out, self.audio_dir, self.work, generation, self.ledger)
                 for name in damaged:
                     self.put(name)
-            where = self.work if damaged and self.options.dry_run else self.out
+            where: Place = self.work if damaged and self.options.dry_run else self.out
             self.plans[generation] = read_plan(where, generation)
         except InputError as error:
             for name in damaged:
@@ -247,11 +243,7 @@ class Repair:
     def put_all(self, names: list[str], why: str) -> None:
         """Let all files of a shard take their places: all or, until the next repair, none."""
         if not self.options.dry_run:
-            fsync_dir(self.work)
-            os.rename(self.work, self.out / JOURNAL)
-            fsync_dir(self.out)
-            finish_interrupted(self.out)
-            self.work.mkdir()
+            put_all(self.work, names, self.out)
         self.done.changed |= dict.fromkeys(names, why)
 
     def restored(self, name: str, *, same: bool) -> None:
@@ -266,22 +258,6 @@ class Repair:
         self.bad[name] = replace(self.bad[name], why=f"{self.bad[name].why}; {why}")
 
 
-def finish_interrupted(out: Path) -> None:
-    """Put the shards in their places that a repair had decided on; its folder names them."""
-    for journal in out.glob(REPAIRED):
-        for folder in (DATA, SEEK, RECEIPTS):
-            for made in sorted((journal / folder).glob("shard-*")):
-                move(made, out / folder / made.name)
-        shutil.rmtree(journal)
-
-
-def same_bytes(a: Path, b: Path) -> bool:
+def same_bytes(a: Place, b: Place) -> bool:
     """Whether two files are there and equal."""
     return a.is_file() and b.is_file() and sha256_file(a) == sha256_file(b)
-
-
-def move(source: Path, target: Path) -> None:
-    """Rename so that the new name lasts."""
-    target.parent.mkdir(exist_ok=True)
-    os.replace(source, target)
-    fsync_dir(target.parent)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ingest.build import scan_place
 from ingest.ledger import Ledger, number_of
 from ingest.plan import Plan, plan_paths, write_plan
-from ingest.scan import Rejected, scan
+from ingest.scan import Rejected
 from ingest.settings import Settings
 from ingest.shard import RECEIPTS, receipt_of
 from shards.errors import InputError
@@ -16,7 +17,7 @@ from shards.place import Place
 from shards.sealed import carried_facts, comes_again, read_sealed, vouching_bytes
 
 
-def plan_again(out: Path, audio_dir: Path, work: Path, generation: int, ledger: Ledger) -> None:
+def plan_again(out: Place, audio_dir: Place, work: Path, generation: int, ledger: Ledger) -> None:
     """Write both files of a plan below `work`, as they were, or say why that cannot be."""
     table, vouches = plan_paths(out, generation)
     made = plan_paths(work, generation)
@@ -44,9 +45,10 @@ def _facts_of(vouches: Place) -> dict[str, Any] | None:
     return facts
 
 
-def _from_receipts(out: Path, audio_dir: Path, generation: int, facts: dict[str, Any]) -> Plan:
+def _from_receipts(out: Place, audio_dir: Place, generation: int, facts: dict[str, Any]) -> Plan:
     """The plan whose shards hold what the receipts say, of the sources as they are."""
-    found = {source.key: source for source in scan(audio_dir, without=out).sources}
+    scan = scan_place(audio_dir, without=out, known={})
+    found = {source.key: source for source in scan.sources}
     sources, shards = [], []
     for number in _numbers(out, generation, facts["first_shard"]):
         receipt = receipt_of(out, number)
@@ -67,7 +69,7 @@ def _from_receipts(out: Path, audio_dir: Path, generation: int, facts: dict[str,
     )
 
 
-def _numbers(out: Path, generation: int, first: int) -> list[int]:
+def _numbers(out: Place, generation: int, first: int) -> list[int]:
     """Shards of a generation: from its first to the first of the next."""
     after = carried_facts(plan_paths(out, generation + 1)[0])
     end = after["first_shard"] if after else None

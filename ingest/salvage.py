@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,18 +19,27 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
+from ingest.build import readers
 from ingest.catalog import TABLES
-from ingest.contents import NOT_FACTS, read_facts, read_payload, sample_blocks, samples_fault
+from ingest.contents import (
+    NOT_FACTS,
+    load_seeks,
+    payload_fault,
+    read_facts,
+    read_payload,
+    sample_blocks,
+)
 from ingest.inputs import inputs_of
-from ingest.payload import Sink, write
+from ingest.payload import COPY, Sink, write
 from ingest.plan import Plan
 from ingest.pool import Decoded, Outcome, Pool
-from ingest.process import cores
 from ingest.scan import Rejected, Source
 from ingest.shard import receipt_of, write_shard
 from shards.errors import InputError
 from shards.files import read_parquet
-from shards.schema import DATA, SEEK, of_generation, seek_name, shard_name
+from shards.place import Place, opened, read_range
+from shards.process import cores
+from shards.schema import DATA, of_generation, shard_name
 
 Row = dict[str, Any]
 
@@ -47,14 +55,19 @@ class Shard:
         rejected: Key → the verdict on an input that was not packed.
     """
 
-    out: Path
+    out: Place
     plan: Plan
     number: int
     rows: dict[str, Row]
     rejected: dict[str, Rejected]
 
     @property
-    def tar(self) -> Path:
+    def copied(self) -> bool:
+        """Whether its payloads are their sources' bytes."""
+        return self.plan.settings.codec == COPY
+
+    @property
+    def tar(self) -> Place:
         """Where it lies."""
         return self.out / DATA / shard_name(self.number)
 
@@ -63,7 +76,7 @@ Keep = Callable[[Shard, Path, Source], Decoded]
 """Shard, folder for scratch files, source → the outcome of a track that is whole in the tar."""
 
 
-def shard_of(out: Path, plan: Plan, number: int) -> Shard:
+def shard_of(out: Place, plan: Plan, number: int) -> Shard:
     """What its receipt says of a shard, else the tables and the JSON members of its tar."""
     try:
         receipt = receipt_of(out, number)
@@ -77,23 +90,23 @@ def shard_of(out: Path, plan: Plan, number: int) -> Shard:
     return Shard(out, plan, number, {row["key"]: row for row in rows}, verdicts)
 
 
-def _from_tables(out: Path, plan: Plan, number: int) -> tuple[list[Row], list[Row]]:
+def _from_tables(out: Place, plan: Plan, number: int) -> tuple[list[Row], list[Row]]:
     index, rejected, prints = (
         read_parquet(out / of_generation(TABLES[what], plan.generation))
         for what in ("index", "rejected", "fingerprints")
     )
     fingerprints = dict(zip(*prints.to_pydict().values(), strict=True))
     rows = []
-    with open(out / DATA / shard_name(number), "rb") as file:
+    with opened(out / DATA / shard_name(number)) as fetch:
         for place in index.select(["key", "shard", "offset", "size", "seek"]).to_pylist():
-            if place.pop("shard") == number and (facts := read_facts(file.fileno(), place)):
+            if place.pop("shard") == number and (facts := read_facts(fetch, place)):
                 fingerprint = base64.b64encode(fingerprints[place["key"]]).decode()
                 rows.append({**facts, **place, "fingerprint": fingerprint})
     keys = {source.key for source in plan.slices()[number].sources}
     return rows, [row for row in rejected.to_pylist() if row["key"] in keys]
 
 
-def make_again(shard: Shard, audio_dir: Path, work: Path, keep: Keep) -> list[Rejected]:
+def make_again(shard: Shard, audio_dir: Place, work: Path, keep: Keep) -> list[Rejected]:
     """Write a shard below `work`; its tracks that nothing could restore."""
     part = shard.plan.slices()[shard.number]
     whole = whole_tracks(shard)
@@ -124,21 +137,22 @@ def whole_tracks(shard: Shard) -> set[str]:
     """Keys of the tracks that the damaged tar still holds, sample for sample."""
     if not shard.tar.is_file():
         return set()
-    with open(shard.tar, "rb") as file, ThreadPoolExecutor(cores()) as threads:
+    with opened(shard.tar) as fetch, ThreadPoolExecutor(readers(shard.tar)) as threads:
         rows = shard.rows.values()
-        faults = threads.map(lambda row: samples_fault(read_payload(file.fileno(), row), row), rows)
+        faults = threads.map(
+            lambda row: payload_fault(read_payload(fetch, row), row, copied=shard.copied), rows
+        )
         return {key for key, fault in zip(shard.rows, faults, strict=True) if not fault}
 
 
-def _as_it_is(shard: Shard, audio_dir: Path, source: Source) -> Source:
+def _as_it_is(shard: Shard, audio_dir: Place, source: Source) -> Source:
     """A source with its time as it is now, where the hash of its bytes will tell if it changed."""
     if source.key not in shard.rows:
         return source
     try:
-        status = os.lstat(os.path.join(os.fsencode(audio_dir), source.raw))
+        return replace(source, mtime_ns=inputs_of(audio_dir).mtime_ns(source))
     except OSError:
         return source
-    return replace(source, mtime_ns=status.st_mtime_ns)
 
 
 def _checked(shard: Shard, source: Source, outcome: Outcome) -> Outcome:
@@ -158,16 +172,21 @@ def copied(shard: Shard, scratch: Path, source: Source) -> Decoded:
     """A whole track with the bytes it has; its seek table must be whole too."""
     row = shard.rows[source.key]
     seek = np.zeros(0, np.uint32)
-    if row["codec"] == "flac":
+    if shard.plan.settings.codec == "flac":
         end = row["seek"] - (-row["frames"] // row["sample_rate"])
-        seek = np.load(shard.out / SEEK / seek_name(shard.number))[row["seek"] : end]
+        seek = load_seeks(shard.out, shard.number)[row["seek"] : end]
     payload = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - whoever writes the tar closes it
     payload.write(_payload(shard, row))
     return _decoded(source, row, payload, seek)
 
 
 def encoded(shard: Shard, scratch: Path, source: Source) -> Decoded:
-    """A whole track encoded again, so that what no decoder looks at is as it was, too."""
+    """A whole track encoded again, so that what no decoder looks at is as it was, too.
+
+    A copy is whole in every bit or not at all.
+    """
+    if shard.copied:
+        return copied(shard, scratch, source)
     row = shard.rows[source.key]
     payload = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - whoever writes the tar closes it
     sink = Sink(payload.fileno())
@@ -178,8 +197,7 @@ def encoded(shard: Shard, scratch: Path, source: Source) -> Decoded:
 
 
 def _payload(shard: Shard, row: Row) -> bytes:
-    with open(shard.tar, "rb") as file:
-        return read_payload(file.fileno(), row)
+    return read_range(shard.tar, row["offset"], row["size"])
 
 
 def _decoded(source: Source, row: Row, payload: IO[bytes], seek: np.ndarray) -> Decoded:

@@ -7,7 +7,7 @@ from shards.errors import InputError
 
 MAX_CHANNELS = 32
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 384_000
-CODECS = ("flac", "wav")
+CODECS = ("flac", "wav", "copy")
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,10 @@ class Settings:
 
     Args:
         sample_rate: Of the archive, in Hz.
-        codec: Of the payload: flac, or wav for the fastest reading. FLAC bears checksums, so
-            damage never reads as other samples; of wav only `verify_archive` notices it.
+        codec: Of the payload: flac; wav for the fastest reading; or copy, the sources' own bytes,
+            most of which a sandboxed decoder decodes at each visit. FLAC that is packed here bears
+            checksums, so damage never reads as other samples; of the others only `verify_archive`
+            is sure to notice it.
         shard_mib: Payload that a shard is planned to hold, estimated from the sources' sizes.
         min_seconds: Shorter tracks are rejected.
         max_seconds: Longer tracks are rejected, by what they decode to, not by their header.

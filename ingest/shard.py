@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,16 +14,19 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ingest.asis import codec_of
+from ingest.payload import COPY
 from ingest.plan import Slice
 from ingest.pool import Decoded, Outcome
 from ingest.scan import Rejected, shown_path
 from ingest.settings import Settings
+from ingest.sniff import HEAD_BYTES
 from ingest.tar import tar_writer
 from shards.errors import InputError
 from shards.files import publish, publishing
 from shards.index import to_repair
 from shards.place import Place, size_of
-from shards.schema import DATA, SEEK, seek_name, shard_name
+from shards.schema import DATA, SEEK, payload_name, seek_name, shard_name
 from shards.sealed import read_sealed, write_sealed
 
 if TYPE_CHECKING:
@@ -74,7 +78,7 @@ def write_shard(
                     rows.append(_write_track(tar, outcome, settings))
                     seeks.append(outcome.seek)
         file.flush()
-        _locate(file, rows, settings.codec)
+        _locate(file, rows)
         file.seek(0)
         sha256 = hashlib.file_digest(cast("io.BufferedRandom", file), "sha256").hexdigest()
         size = file.tell()
@@ -85,6 +89,8 @@ def write_shard(
         "rows": rows,
         "rejected": [vars(r) for r in rejected],
     }
+    if settings.codec == COPY:
+        receipt["copied"] = True
     if settings.codec == "flac":
         receipt["seek"] = _write_seek(out, number, rows, seeks)
     write_sealed(out / RECEIPTS / receipt_name(number), receipt)
@@ -97,7 +103,7 @@ def _write_track(tar: TarWriter, track: Decoded, settings: Settings) -> dict[str
         row["size"] = payload.seek(0, io.SEEK_END)
         payload.seek(0)
         # As TarWriter writes a member, but copied piece by piece: a payload can be large.
-        member = tarfile.TarInfo(f"{row['key']}.{settings.codec}")
+        member = tarfile.TarInfo(payload_name(row["key"], row["codec"]))
         member.size, member.mode, member.mtime = row["size"], tar.mode, tar.mtime
         tar.tarstream.addfile(member, payload)
     facts = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -116,9 +122,8 @@ def facts_of(track: Decoded, settings: Settings) -> dict[str, Any]:
         "key": track.source.key,
         "source": path,
         "title": facts["title"] or Path(path).stem,
-        "codec": settings.codec,
+        **_form(track, settings),
         "sample_rate": settings.sample_rate,
-        "channels": 1,
         "duration_s": facts["frames"] / settings.sample_rate,
         "silence_ratio": float(facts["silence_ratio"]),
         "clipped_ratio": float(facts["clipped_ratio"]),
@@ -126,13 +131,23 @@ def facts_of(track: Decoded, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _locate(file: IO[bytes], rows: list[dict[str, Any]], codec: str) -> None:
+def _form(track: Decoded, settings: Settings) -> dict[str, Any]:
+    """Codec and channels of a payload."""
+    if settings.codec != COPY:
+        return {"codec": settings.codec, "channels": 1}
+    head = os.pread(track.payload.fileno(), HEAD_BYTES, 0)
+    kind, frames = track.source.kind, track.facts["frames"]
+    codec = codec_of(head, kind, rate_hz=settings.sample_rate, frames=frames)
+    return {"codec": codec, "channels": track.facts["source_channels"]}
+
+
+def _locate(file: IO[bytes], rows: list[dict[str, Any]]) -> None:
     """Read every payload's place back from the finished tar."""
     file.seek(0)
     with tarfile.open(fileobj=file, mode="r:") as tar:
         places = {member.name: (member.offset_data, member.size) for member in tar}
     for row in rows:
-        offset, size = places[f"{row['key']}.{codec}"]
+        offset, size = places[payload_name(row["key"], row["codec"])]
         assert size == row["size"], f"{row['key']}: {size} bytes in the tar, {row['size']} written"
         row["offset"] = offset
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.build import Built
 from ingest.plan import make_plan
 from ingest.scan import Scan
 from ingest.settings import Settings
-from shards.files import shown
+from ingest.slow import called, num_slow, slow
+from shards.files import shown, typed
 from shards.place import Place
 from shards.schema import REJECTED
 
@@ -51,14 +50,14 @@ def of_build(built: Built, *, as_json: bool) -> str:
         )
     else:
         lines.append("nothing to do: the archive is complete")
+    lines += slow(manifest)
     lines += rejections(built.rejected, manifest["others"])
     if built.changed:
         lines.append(
             f"{built.changed} audio files changed since they were packed; the archive keeps what "
             "it has: pack into a new --out to have them as they are now"
         )
-    where = shlex.quote(str(built.out))
-    lines.append(f"next: ingest labels {where} LABELS.csv --all")
+    lines.append(f"next: ingest labels {typed(built.out)} LABELS.csv --all")
     return "\n".join(lines)
 
 
@@ -85,7 +84,7 @@ def of_scan(audio_dir: str, found: Scan, settings: Settings, *, as_json: bool) -
     return "\n".join([first, *rejections(rejected, found.others)])
 
 
-def of_verify(path: Path, report: Report, level: str, *, as_json: bool) -> str:
+def of_verify(path: Place, report: Report, level: str, *, as_json: bool) -> str:
     """What was looked at, and each fault with what it means and what to type."""
     if as_json:
         return json.dumps({"level": level, **asdict(report)})
@@ -102,7 +101,7 @@ def of_verify(path: Path, report: Report, level: str, *, as_json: bool) -> str:
     return "\n".join(lines)
 
 
-def of_repair(path: Path, repaired: Repaired, *, dry_run: bool, as_json: bool) -> str:
+def of_repair(path: Place, repaired: Repaired, *, dry_run: bool, as_json: bool) -> str:
     """What was restored, what was not, and why."""
     if as_json:
         return json.dumps({"dry_run": dry_run, **asdict(repaired)})
@@ -133,6 +132,7 @@ def counts_of(manifest: dict[str, Any]) -> dict[str, Any]:
         "shards": len(manifest["shards"]),
         "sample_rate": manifest["sample_rate"],
         "codec": manifest["codec"],
+        "sandboxed": num_slow(manifest),
         "rejected": manifest["rejected"],
         "others": manifest["others"],
     }
@@ -143,7 +143,8 @@ def holds(path: Place, manifest: dict[str, Any]) -> str:
     counts = counts_of(manifest)
     return (
         f"{shown(path)}: {counts['tracks']} tracks, {counts['hours']:.2f} h, "
-        f"{counts['bytes'] / MIB:.1f} MiB of {counts['codec']} at {counts['sample_rate']} Hz "
+        f"{counts['bytes'] / MIB:.1f} MiB of {called(counts['codec'])} at "
+        f"{counts['sample_rate']} Hz "
         f"in {counts['shards']} shards"
     )
 

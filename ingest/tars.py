@@ -1,4 +1,4 @@
-"""What of somebody else's tars can be measured where it lies, and the decoders that get it."""
+"""What of somebody else's tars is audio, and the copies of it that decoders get."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ingest.asis import CAN_BE_PACKED, Claim, claim
+from ingest.asis import COPY_BYTES, claim
 from ingest.members import BadTar, Entry, entries
 from ingest.rejection import Rejection
 from ingest.scan import Rejected, Source, shown_path, track_key
-from ingest.sniff import AUDIO_EXTENSIONS
+from ingest.settings import Settings
+from ingest.sniff import AUDIO_EXTENSIONS, HEAD_BYTES, INSTALL, READABLE, is_installed, kind_of
 from shards.errors import InputError
 
 MAX_BYTES = 2 << 30
 """Of a member."""
-
-COPY_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,8 @@ class Member(Source):
 
     tar: Path
     offset: int
-    claim: Claim
+    rate_hz: int
+    """That it claims, in Hz, if it could be read where it lies; else 0."""
 
 
 @dataclass
@@ -40,27 +40,33 @@ class Contents:
     """Members that do not claim to be audio."""
 
 
-def most_common_rate(paths: dict[str, Path]) -> int:
-    """Sample rate that most members claim, in Hz; the lowest of those that are equally common."""
+def best_rate(paths: dict[str, Path]) -> int:
+    """Sample rate in Hz that suits most members.
+
+    That is the one of most FLAC and WAV members, which are then read where they lie; the lowest of
+    those that are equally common. Where most members must be decoded at each visit anyway, it is
+    the one that archives have unless told otherwise.
+    """
     rates: Counter[int] = Counter()
     rejected: list[Rejected] = []
     for name, path in paths.items():
-        found = look_into(path, name, rate_hz=0)
-        rates.update(member.claim.rate_hz for member in found.members)
+        found = look_into(path, name)
+        rates.update(member.rate_hz for member in found.members)
         rejected += found.rejected
     if not rates:
         why = "".join(f" {r.path} {r.message}." for r in rejected[:5])
-        raise InputError(f"No FLAC or WAV in {len(paths)} tars.{why}")
+        raise InputError(f"No audio in {len(paths)} tars.{why}")
+    if rates.pop(0, 0) > rates.total():
+        return Settings().sample_rate
     return min(rates, key=lambda rate: (-rates[rate], rate))
 
 
-def look_into(path: Path, name: str, *, rate_hz: int) -> Contents:
+def look_into(path: Path, name: str) -> Contents:
     """Members of a tar to measure, and why the others are not; a bad tar gives none at all.
 
     Args:
         path: Of the tar.
         name: Of the tar in the archive.
-        rate_hz: Of the archive; 0 takes any.
     """
     found = Contents()
     seen: set[bytes] = set()
@@ -74,9 +80,10 @@ def look_into(path: Path, name: str, *, rate_hz: int) -> Contents:
                     found.others += 1
                     continue
                 try:
-                    claimed = _check(file.fileno(), entry, seen, rate_hz)
+                    _check(entry, seen)
+                    kind, rate_hz = _kind_and_rate(file.fileno(), entry, suffix)
                     found.members.append(
-                        Member(raw, entry.size, mtime_ns, claimed.kind, path, entry.offset, claimed)
+                        Member(raw, entry.size, mtime_ns, kind, path, entry.offset, rate_hz)
                     )
                 except Rejection as why:
                     found.rejected.append(refuse(raw, entry.offset, why))
@@ -87,8 +94,8 @@ def look_into(path: Path, name: str, *, rate_hz: int) -> Contents:
     return found
 
 
-def _check(fd: int, entry: Entry, seen: set[bytes], rate_hz: int) -> Claim:
-    """What a member claims; `Rejection` if it is not to be measured."""
+def _check(entry: Entry, seen: set[bytes]) -> None:
+    """`Rejection` if a member is not to be looked into."""
     parts = entry.name.split(b"/")
     if entry.irregular:
         raise Rejection("scan", "not_a_file", f"is {entry.irregular} and was not followed")
@@ -100,11 +107,25 @@ def _check(fd: int, entry: Entry, seen: set[bytes], rate_hz: int) -> Claim:
     if entry.size > MAX_BYTES:
         message = f"has {entry.size} bytes, at most {MAX_BYTES} are read"
         raise Rejection("limit", "too_large", message)
-    claimed = claim(fd, entry.offset, entry.size)
-    if rate_hz and claimed.rate_hz != rate_hz:
-        message = f"has {claimed.rate_hz} Hz, the archive {rate_hz} Hz: {CAN_BE_PACKED}"
-        raise Rejection("scan", "needs_repacking", message)
-    return claimed
+    if not entry.size:
+        raise Rejection("scan", "empty", "has no bytes")
+
+
+def _kind_and_rate(fd: int, entry: Entry, suffix: str) -> tuple[str, int]:
+    """What a member holds, and the rate it claims if it could be read where it lies, else 0."""
+
+    def head(count: int) -> bytes:
+        return os.pread(fd, min(count, entry.size), entry.offset)
+
+    kind = kind_of(head, entry.size, suffix)
+    if not kind:
+        message = "is named like audio, but its content is not audio"
+        raise Rejection("scan", "not_audio", message)
+    if kind not in READABLE and not is_installed():
+        message = f"holds {kind}, which {INSTALL} lets us read"
+        raise Rejection("scan", "unsupported", message)
+    claimed = claim(head(HEAD_BYTES), kind)
+    return kind, claimed.rate_hz if claimed else 0
 
 
 def refuse(raw: bytes, offset: int, why: Rejection) -> Rejected:

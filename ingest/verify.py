@@ -15,15 +15,17 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ingest.build import readers
 from ingest.catalog import check_index
 from ingest.contents import check_shard
 from ingest.faults import DAMAGED, WHOLE, Report, fault_of
 from ingest.ledger import MISSING, Entry, Ledger, number_of, read_ledger
 from ingest.plan import plan_paths, read_plans
-from ingest.process import cores
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from shards.errors import InputError
-from shards.files import sha256_file, shown
+from shards.files import read_parquet, sha256_file, shown
+from shards.index import FINGERPRINTED, fingerprint
+from shards.place import Place, listed, place, size_of
 from shards.progress import Progress
 from shards.schema import DATA, SEEK
 
@@ -33,7 +35,7 @@ MIB = 1 << 20
 
 
 def verify_archive(
-    shards: Path | str,
+    shards: Place | str,
     *,
     level: str = "sha256",
     subset: tuple[int, int] = (1, 1),
@@ -45,9 +47,9 @@ def verify_archive(
         shards: Folder of the archive.
         level: size, sha256 or decode; each looks closer than the one before.
         subset: (i, n) reads only the i-th of n parts of the shards; of the others the size counts.
-        num_workers: Files that are read at once, by default one a core.
+        num_workers: Files that are read at once, by default one a core, of a store some more.
     """
-    out = Path(shards)
+    out = listed(place(shards))
     if level not in LEVELS or not 1 <= subset[0] <= subset[1]:
         got = f"{level} and {subset[0]}/{subset[1]}"
         raise InputError(f"Want a level of {LEVELS} and a part from 1/n to n/n, got {got}.")
@@ -59,7 +61,7 @@ def verify_archive(
     passed_over = sized if level == "size" else _other_parts(ledger, subset)
     to_read = [name for name in ledger.entries if name not in passed_over]
     decoded: set[int] = set()
-    with ThreadPoolExecutor(num_workers or cores(), "verify") as threads:
+    with ThreadPoolExecutor(num_workers or readers(out), "verify") as threads:
         wrong |= _look(out, ledger, to_read, threads)
         if level != "size" and not ledger.foreign:
             decoded = _to_decode(out, ledger, wrong, to_read, everything=level == "decode")
@@ -93,7 +95,7 @@ def _other_parts(ledger: Ledger, subset: tuple[int, int]) -> set[str]:
 
 
 def _look(
-    out: Path, ledger: Ledger, to_read: list[str], threads: ThreadPoolExecutor
+    out: Place, ledger: Ledger, to_read: list[str], threads: ThreadPoolExecutor
 ) -> dict[str, str]:
     """Name of a file → what is wrong with its size or its bytes."""
     read = set(to_read)
@@ -112,12 +114,12 @@ def _look(
     return wrong
 
 
-def file_fault(path: Path, entry: Entry, read: bool) -> str:
+def file_fault(path: Place, entry: Entry, read: bool) -> str:
     """What is wrong with a file, "" if nothing."""
     try:
         if not path.is_file():
             return MISSING
-        size = path.stat().st_size
+        size = size_of(path)
         if entry.bytes not in (None, size):
             return f"has {size} bytes, want {entry.bytes}"
         if read and sha256_file(path) != entry.sha256:
@@ -128,7 +130,7 @@ def file_fault(path: Path, entry: Entry, read: bool) -> str:
 
 
 def _to_decode(
-    out: Path, ledger: Ledger, wrong: dict[str, str], to_read: list[str], *, everything: bool
+    out: Place, ledger: Ledger, wrong: dict[str, str], to_read: list[str], *, everything: bool
 ) -> set[int]:
     """Shards to look into: all that were read, or the damaged ones, to say which tracks are lost.
 
@@ -142,7 +144,7 @@ def _to_decode(
 
 
 def _decode(
-    out: Path,
+    out: Place,
     ledger: Ledger,
     numbers: Iterable[int],
     wrong: dict[str, str],
@@ -174,24 +176,29 @@ def _tracks(faults: dict[str, str], total: int) -> str:
     return f"{len(faults)} of its {total} {DAMAGED} ({', '.join(named + more)})"
 
 
-def _compare_index(out: Path, ledger: Ledger, wrong: dict[str, str]) -> None:
+def _compare_index(out: Place, ledger: Ledger, wrong: dict[str, str]) -> None:
     """Whether the index holds what the receipts say; both have the bytes that were written."""
     manifest = ledger.manifest
     if manifest is None or any(name.startswith((RECEIPTS, "plan", "index")) for name in wrong):
         return
     plans = read_plans(out)[: len(manifest["generations"])]
+    name = manifest["generations"][-1]["index"]
+    facts = read_parquet(out / name, list(FINGERPRINTED))
     if why := check_index(out, plans, manifest):
-        wrong[manifest["generations"][-1]["index"]] = why
+        wrong[name] = why
+    elif fingerprint(facts) != manifest["fingerprint"]:
+        wrong[name] = "has another fingerprint than the manifest says"
 
 
-def _strays(out: Path, ledger: Ledger) -> list[str]:
+def _strays(out: Place, ledger: Ledger) -> list[str]:
     """Files among shards, receipts and seek tables that nobody vouches for; loaders take them."""
     known = {*ledger.entries, *ledger.broken}
     begun = _unfinished(out, ledger)
     end = max(ledger.shards, default=-1) + 1
     strays = []
     for folder in (DATA, SEEK, RECEIPTS):
-        for path in sorted((out / folder).glob("*")):
+        there: list[Place] = [*(out / folder).glob("*")]
+        for path in sorted(there, key=str):
             name = f"{folder}/{path.name}"
             lost_manifest = ledger.manifest is None and number_of(name) >= 0
             of_begun = begun and number_of(name) >= end
@@ -200,7 +207,7 @@ def _strays(out: Path, ledger: Ledger) -> list[str]:
     return strays
 
 
-def _unfinished(out: Path, ledger: Ledger) -> bool:
+def _unfinished(out: Place, ledger: Ledger) -> bool:
     """Whether a generation was begun that the manifest does not know."""
     generations = len(ledger.manifest["generations"]) if ledger.manifest else 0
     return ledger.manifest is not None and plan_paths(out, generations)[1].exists()

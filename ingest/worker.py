@@ -1,9 +1,10 @@
 """The process that meets untrusted audio: it takes one file at a time and may die of it.
 
 It starts with a socket and its parent's process number. A request is a line of JSON that brings two
-open files, the source and the payload's; answers are lines of JSON. It opens nothing by name and,
-where the kernel lets it, cannot (see `sandbox`). Its standard output and error go where the parent
-looks only after a crash, and it ends with its parent.
+open files, the source and one for what is made of it: payload, or samples for a reader of archives
+that keep their sources' bytes. Answers are lines of JSON. It opens nothing by name and, where the
+kernel lets it, cannot (see `sandbox`). Its standard output and error go where the parent looks only
+after a crash, and it ends with its parent.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
@@ -25,11 +27,11 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from ingest.decode import pack
+from ingest.decode import pack, read
 from ingest.formats import AvSound
 from ingest.payload import MAX_BYTES, Sink
 from ingest.rejection import Rejection
-from ingest.sandbox import level, lock_down
+from ingest.sandbox import described, lock_down
 from ingest.settings import Settings
 from ingest.sniff import is_installed
 
@@ -47,7 +49,7 @@ def main() -> None:
     warm_up()
     denied = lock_down(parent)
     with socket.socket(fileno=int(sys.argv[1])) as channel:
-        _say(channel, {"ready": True, "sandbox": level(denied), "denied": denied})
+        _say(channel, {"ready": described(denied)})
         while request := _listen(channel):
             line, (source, sink) = request
             try:
@@ -97,18 +99,11 @@ def _pack_a_second(form: str) -> None:
 
 
 def answer(request: dict[str, Any], source: int, sink: int, channel: socket.socket) -> Any:
-    """Facts of one file, or why it has none."""
-    settings = Settings(**request["settings"])
+    """What was asked of one file, or why there is none: its facts, or the number of its samples."""
     payload = Sink(sink)
     try:
         with open(source, "rb", closefd=False) as file:
-            packed = pack(
-                file,
-                payload,
-                name=request["name"],
-                settings=settings,
-                beat=lambda: _say(channel, {"beat": True}),
-            )
+            return _asked(request)(file, payload, beat=lambda: _say(channel, {"beat": True}))
     except Rejection as rejection:
         return {"rejected": vars(rejection)}
     except MemoryError:
@@ -117,7 +112,16 @@ def answer(request: dict[str, Any], source: int, sink: int, channel: socket.sock
     except OSError as error:
         where = "sink" if payload.error else "source"
         return {"failed": {"where": where, "errno": error.errno, "message": error.strerror}}
-    return asdict(packed)
+
+
+def _asked(request: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    """What a request wants done with its two files."""
+    if "read" in request:
+        return lambda *files, beat: {"read": read(*files, **request["read"], beat=beat)}
+    settings = Settings(**request["settings"])
+    return lambda *files, beat: asdict(
+        pack(*files, name=request["name"], settings=settings, beat=beat)
+    )
 
 
 def _say(channel: socket.socket, message: Any) -> None:

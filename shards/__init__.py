@@ -3,15 +3,18 @@
 from shards.lazy import exports
 
 _WHERE = {
+    "Archive": "shards.archive",
     "Batch": "shards.batch",
     "Index": "shards.index",
     "InputError": "shards.errors",
     "Labels": "shards.labels",
+    "Sound": "shards.sound",
     "Track": "shards.index",
     "TrainPlan": "shards.plan",
     "VIEWS": "shards.views",
     "WindowPlan": "shards.plan",
     "label_names": "shards.labels",
+    "open": "shards.archive",
     "read_track": "shards.reader",
     "read_window": "shards.reader",
 }

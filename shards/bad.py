@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shards.batch import Batch
-from shards.decode import COLUMNS, Decoder, locate
+from shards.decode import COLUMNS, Decoder
 from shards.errors import CommandError
 
 if TYPE_CHECKING:
@@ -28,15 +28,6 @@ FEWEST_ROWS = 1_000
 
 class TooManyBad(CommandError):
     """An archive of which too much cannot be decoded."""
-
-
-@runtime_checkable
-class Substituting(Protocol):
-    """A plan that knows what else to train on; one that evaluates does not."""
-
-    def substitutes(self, position: np.ndarray, j: int) -> Rows:
-        """Plan rows of the `j`-th substitutes for positions [n]."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -90,10 +81,9 @@ class Mender:
     ) -> BadRecord:
         """Try substitutes for row i until one can be decoded."""
         position, row = int(columns["position"][i]), int(columns["row"][i])
-        key = str(self._plan.index.column("key")[row])
+        key = self._plan.selection.key(row)
         for rows in self._substitutes(position):
-            located = locate(self._plan.index, rows)
-            report = self._decoder.fill(located, batch.clips[i : i + 1], batch.valid[i : i + 1])
+            report = self._decoder.fill(rows, batch.clips[i : i + 1], batch.valid[i : i + 1])
             if not report.bad:
                 for name in COLUMNS:
                     columns[name][i] = rows[name][0]
@@ -101,7 +91,8 @@ class Mender:
         return BadRecord(position, row, key, code, reason, None)
 
     def _substitutes(self, position: int) -> Iterator[Rows]:
-        """Plan rows to try, one at a time."""
-        if isinstance(self._plan, Substituting):
-            for j in range(1, TRIES + 1):
-                yield self._plan.substitutes(np.array([position]), j)
+        """Located plan rows to try, one at a time; a plan that evaluates has none."""
+        for j in range(1, TRIES + 1):
+            rows = self._plan.substitutes(np.array([position]), j)
+            if rows is not None:
+                yield rows

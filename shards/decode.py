@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from shards.errors import DamagedTrack
-from shards.located import FRAMES, OPENED, SAMPLES, Located, Report, Shard, Window
-from shards.names import SEEK, seek_name
+from shards.how import FRAMES
+from shards.located import Located, Report, Shard, Window
+from shards.place import Remote
+from shards.seek import load_tables
 from shards.source import SOURCES
+from shards.traffic import TRAFFIC
 
 if TYPE_CHECKING:
-    from shards.index import Index
     from shards.plan import Plan, Rows
 
 Result = TypeVar("Result")
@@ -26,30 +28,6 @@ COLUMNS = ("position", "row", "start", "frames", "seed")
 
 IO_WAITS_S = (0.1, 0.4, 1.6)
 """Before each further try to read what could not be read."""
-
-
-def locate(index: Index, rows: Rows) -> Rows:
-    """Plan rows with where each track's bytes lie, so that whoever decodes needs no index."""
-    row = rows["row"]
-    where = {name: index.column(name)[row] for name in ("shard", "offset", "size", "seek")}
-    how = how_to_read(index.column("codec")[row], packed=not index.manifest.get("foreign"))
-    return {**rows, **where, "track_frames": index.column("frames")[row], "how": how}
-
-
-def how_to_read(codec: np.ndarray, *, packed: bool) -> np.ndarray:
-    """FRAMES, SAMPLES or OPENED for each track, int8 [n]."""
-    if not packed:  # an archive of tars that were there before has no seek tables
-        return np.full(len(codec), OPENED, np.int8)
-    return np.select([codec == "flac", codec == "wav"], [FRAMES, SAMPLES], OPENED).astype(np.int8)
-
-
-def shards_of(index: Index) -> tuple[Shard, ...]:
-    """An archive's shards as a decoder wants them."""
-    packed, rate_hz = not index.manifest.get("foreign"), index.sample_rate
-    return tuple(
-        Shard(path, index.path / SEEK / seek_name(number) if packed else None, rate_hz)
-        for number, path in enumerate(index.shards)
-    )
 
 
 @dataclass(frozen=True)
@@ -67,7 +45,9 @@ class Decoder:
     @classmethod
     def of(cls, plan: Plan) -> Decoder:
         """The decoder of a plan's archive."""
-        return cls(shards_of(plan.index), plan.clip_frames)
+        chosen, rate_hz = plan.selection, plan.selection.sample_rate
+        files = zip(chosen.shards, chosen.seek_tables, strict=True)
+        return cls(tuple(Shard(place, seek, rate_hz) for place, seek in files), plan.clip_frames)
 
     def __call__(self, rows: Rows) -> Rows:
         """Clips int16 [n, V, T] and valid [n], beside position, row, start, frames and seed."""
@@ -90,12 +70,11 @@ class Decoder:
             valid: bool [N].
             at: Place in clips and valid of each row, [n]; 0 … n - 1 if None.
         """
-        report = Report()
+        report, before = Report(), replace(TRAFFIC)
         at = np.arange(len(rows["row"])) if at is None else at
         valid[at] = wanted = rows.get("valid", np.ones(len(at), bool))
         clips[at[~wanted]] = 0
-        in_order = np.lexsort((rows["offset"], rows["shard"]))  # of the bytes on disk
-        tracks = {int(i): self._locate(rows, int(i)) for i in in_order if wanted[i]}
+        tracks = self._tracks(rows, wanted)
         windows = patiently(lambda: _ask_ahead(tracks))
         for i, track in tracks.items():
             try:
@@ -104,7 +83,21 @@ class Decoder:
                 clips[at[i]] = 0
                 valid[at[i]] = False
                 report.bad.append((i, "damaged", str(error)))
+        report.traffic = TRAFFIC.since(before)
         return report
+
+    def expect(self, rows: Rows) -> None:
+        """Have a store send what the next task will want while this one is decoded."""
+        if any(isinstance(shard.place, Remote) for shard in self.shards):
+            from shards.remote import meanwhile
+
+            wanted = rows.get("valid", np.ones(len(rows["row"]), bool))
+            meanwhile(lambda: _ask_ahead(self._tracks(rows, wanted)))
+
+    def _tracks(self, rows: Rows, wanted: np.ndarray) -> dict[int, Located]:
+        """The tracks of the rows that are wanted, in the order of the bytes on disk."""
+        in_order = np.lexsort((rows["offset"], rows["shard"]))
+        return {int(i): self._locate(rows, int(i)) for i in in_order if wanted[i]}
 
     def _locate(self, rows: Rows, i: int) -> Located:
         """The track of row i with what is wanted of it."""
@@ -118,9 +111,10 @@ class Decoder:
 
 def _ask_ahead(tracks: dict[int, Located]) -> dict[int, list[Window]]:
     """The windows of each track, of which every source has been told."""
+    load_tables({t.shard.seek for t in tracks.values() if t.how == FRAMES and t.shard.seek})
     windows = {i: track.windows() for i, track in tracks.items()}
     for place, some in groupby(tracks, key=lambda i: tracks[i].shard.place):
-        ranges = [(window.offset, window.size) for i in some for window in windows[i]]
+        ranges = [part for i in some for part in tracks[i].ranges(windows[i])]
         SOURCES.get(place).ahead(ranges)
     return windows
 

@@ -6,6 +6,7 @@ tensors take the same code and give the same bits.
 """
 
 import hashlib
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -38,6 +39,7 @@ def mix(x: Ints) -> Ints:
         return x ^ _shift(x, 31)
 
 
+@lru_cache(maxsize=1024)
 def stream_key(seed: int, purpose: str) -> int:
     """An int64 that names one stream of draws."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
@@ -56,21 +58,35 @@ def integers(bits: Ints, low: Any, high: Any) -> Ints:
     return low + _shift(bits, 1) % (high - low + 1)
 
 
-def permute(i: np.ndarray, size: int, key: np.ndarray) -> np.ndarray:
+def permute(i: np.ndarray, size: int | np.ndarray, key: np.ndarray) -> np.ndarray:
     """Place of element `i` in a permutation of range(size) that `key` names, int64 like `i`.
 
     A Feistel network over the next even power of two, walked until it lands inside (Black and
-    Rogaway, 2002): a bijection without a table, O(1) a draw at any size.
+    Rogaway, 2002): a bijection without a table, O(1) a draw at any size. `size` and `key` may
+    differ from element to element.
     """
-    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    half = np.maximum(1, (_bit_length(np.asarray(size) - 1) + 1) // 2)
     mask = (1 << half) - 1
-    x = _feistel(i, key, half, mask)
-    while (outside := x >= size).any():
-        x[outside] = _feistel(x[outside], key[outside], half, mask)
+    x: np.ndarray = _feistel(i, key, half, mask)
+    outside = np.flatnonzero(x >= size)
+    while len(outside):
+        sizes, keys, halves, masks = (_at(outside, a) for a in (size, key, half, mask))
+        x[outside] = walked = _feistel(x[outside], keys, halves, masks)
+        outside = outside[walked >= sizes]
     return x
 
 
-def _feistel(x: np.ndarray, key: np.ndarray, half: int, mask: int) -> np.ndarray:
+def _at(places: np.ndarray, of: int | np.ndarray) -> Ints:
+    """Elements at some places of an array, or of what is the same for all."""
+    return of[places] if isinstance(of, np.ndarray) and of.ndim else of
+
+
+def _bit_length(x: np.ndarray) -> np.ndarray:
+    """Bits of integers below 2^53: a float's exponent."""
+    return np.asarray(np.frexp(x.astype(np.float64))[1], np.int64)
+
+
+def _feistel(x: np.ndarray, key: np.ndarray, half: np.ndarray, mask: np.ndarray) -> Ints:
     left, right = x >> half, x & mask
     for round_number in range(FEISTEL_ROUNDS):
         left, right = right, left ^ (draw(round_number, "feistel", mix(key) + right) & mask)

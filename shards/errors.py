@@ -15,6 +15,12 @@ class InputError(CommandError, ValueError):
     status = 2
 
 
+class StoreError(CommandError):
+    """An object store failed or did not answer, however often it was asked: no file is to blame."""
+
+    status = 4
+
+
 class NumericError(CommandError):
     """Training has left the numbers."""
 

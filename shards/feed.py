@@ -14,6 +14,7 @@ import numpy as np
 from shards.batch import Batch
 from shards.decode import COLUMNS
 from shards.filler import Filler, Task
+from shards.how import SANDBOXED
 from shards.located import Report
 from shards.plan import Rows
 from shards.ring import Ring
@@ -60,13 +61,17 @@ class RingFeed:
         self.steps, self.ring, self._filler = steps, ring, filler
         self._num_workers, self._timeout_s = num_workers, timeout_s
         self._blocks = steps.blocks()
-        self._next_block = next(self._blocks, None)
         self._free = deque(range(ring.shape.num_slots))
         self._steps: dict[int, _Step] = {}
         self._tasks: dict[int, np.ndarray] = {}  # number → places in the ring
         self._number = 0
         self.cost = Report()  # of all tasks so far
-        self._submit()
+        try:
+            self._next_block = next(self._blocks, None)
+            self._submit()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def ready(self) -> int:
@@ -116,7 +121,8 @@ class RingFeed:
         for i, step in enumerate(block):
             mine = part(rows, slice(i * size, (i + 1) * size))
             self._steps[step] = _Step(slots[i], mine)
-        for some in self.steps.parts(len(block), self._num_workers):
+        sandboxed = bool((rows["how"] == SANDBOXED).any())
+        for some in self.steps.parts(len(block), self._num_workers, sandboxed=sandboxed):
             task = Task(self._number, part(rows, some), places[some])
             self._number += 1
             self._tasks[task.number] = task.at
@@ -136,6 +142,7 @@ class RingFeed:
         self.cost.bytes_read += report.bytes_read
         self.cost.read_s += report.read_s
         self.cost.decode_s += report.decode_s
+        self.cost.traffic.add(report.traffic)
 
     def _stuck(self, step: int) -> NoReturn:
         faulthandler.dump_traceback(file=sys.stderr, all_threads=True)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +64,10 @@ def fsync_dir(path: Path) -> None:
 def sha256_file(path: Place) -> str:
     """SHA-256 of a file, hexadecimal."""
     if isinstance(path, Remote):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256()
+        for block in path.blocks():
+            digest.update(block)
+        return digest.hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -99,6 +103,10 @@ def parse_json(path: Place, data: bytes, *, remedy: str = "") -> Any:
         raise InputError(f"{shown(path)} is damaged: {error}. {remedy}".rstrip()) from error
 
 
+ROW_GROUP = 1 << 17
+"""Rows that are read together: of a table of millions a part can be read, and parts at once."""
+
+
 def write_parquet(path: Place, table: pa.Table) -> None:
     """Publish a table with a checksum on every page."""
     publish(path, parquet_bytes(table))
@@ -107,7 +115,9 @@ def write_parquet(path: Place, table: pa.Table) -> None:
 def parquet_bytes(table: pa.Table) -> bytes:
     """A table as Parquet with a checksum on every page: equal tables give equal bytes."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(
+        table, sink, compression="zstd", write_page_checksum=True, row_group_size=ROW_GROUP
+    )
     data: bytes = sink.getvalue().to_pybytes()
     return data
 
@@ -138,3 +148,8 @@ def arrow_buffer(data: bytes) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     sink.write(data)
     return sink.getvalue()
+
+
+def typed(path: Place) -> str:
+    """A folder or a URI as an argument to type in a shell."""
+    return shlex.quote(shown(path.uri if isinstance(path, Remote) else path))

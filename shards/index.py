@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
+import os
+import stat
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from shards.cache import Cache
+from shards.columns import ColumnFile
 from shards.errors import InputError
-from shards.files import read_parquet, shown
-from shards.place import Place, place, size_of
-from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST
+from shards.files import shown, typed
+from shards.how import FRAMES, OPENED, SAMPLES, SANDBOXED
+from shards.place import Place, Remote, listed, place, size_of
+from shards.remote import stored
+from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST, STRAIGHT
 from shards.sealed import read_sealed
 
 
@@ -37,59 +44,106 @@ class Track:
     title: str
     artist: str
     album: str
+    genre: str
+    licence: str
+
+
+_OF_TRACK = tuple(name for name in Track.__annotations__ if name != "row")
 
 
 class Index:
-    """An archive's tracks, and where their bytes lie."""
+    """An archive's tracks, and where their bytes lie; a column is read when it is asked for."""
 
-    def __init__(self, path: Place, manifest: dict[str, Any], table: pa.Table) -> None:
+    def __init__(
+        self, path: Place, manifest: dict[str, Any], file: ColumnFile, cache: Cache | None = None
+    ) -> None:
         self.path = path
         self.manifest = manifest
-        self.table = table
-        self.shards = [path / shard["name"] for shard in manifest["shards"]]
+        self.cache = cache
+        self._file = file
         self._columns: dict[str, np.ndarray] = {}
 
     @classmethod
-    def open(cls, path: Place | str) -> Index:
-        """The index of an archive; every shard is there with its exact size, or `InputError`."""
+    def open(cls, path: Place | str, *, cache: Cache | None = None) -> Index:
+        """The index of an archive; every shard is there with its exact size, or `InputError`.
+
+        Args:
+            path: Folder or URI.
+            cache: Of this node, where parts of an archive in an object store are kept.
+        """
         path = place(path)
         manifest = read_manifest(path)
         check_shards(path, manifest)
-        file = path / manifest["generations"][-1]["index"]
-        try:
-            table = read_parquet(file)
-        except InputError as error:
-            raise InputError(f"{error} {to_repair(path)}") from error
-        if table.schema != INDEX_SCHEMA:
+        latest = manifest["generations"][-1]
+        known = manifest.get("files", {}).get(latest["index"], {})
+        place_of = beside_shards(path, manifest, latest["index"], cache)
+        file = ColumnFile(place_of, size=known.get("bytes"), remedy=to_repair(path))
+        if file.schema != INDEX_SCHEMA:
             raise InputError(
-                f"{shown(file)} does not have the columns of format {FORMAT}. "
+                f"{shown(path / latest['index'])} does not have the columns of format {FORMAT}. "
                 "Pack the audio again with `ingest build-shards`."
             )
-        index = cls(path, manifest, table)
-        if index.manifest["fingerprint"] != fingerprint(table):
+        if not _belongs(file, manifest):
             raise InputError(
-                f"{shown(file)} does not belong to {MANIFEST}: the fingerprints differ. "
-                + to_repair(path)
+                f"{shown(path / latest['index'])} does not belong to {MANIFEST}: the fingerprints "
+                f"differ. {to_repair(path)}"
             )
-        return index
+        return cls(path, manifest, file, cache)
+
+    def file(self, name: str) -> Place:
+        """A file of the archive that lies beside the shards."""
+        return beside_shards(self.path, self.manifest, name, self.cache)
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return self._file.num_rows
 
     def __getitem__(self, row: int) -> Track:
         if not 0 <= row < len(self):
             raise IndexError(f"Row {row} of an index of {len(self)} tracks.")
-        wanted = {
-            f: self.column(f)[row] for f in Track.__annotations__ if f not in ("shard", "row")
-        }
-        plain = {name: x.item() if isinstance(x, np.generic) else x for name, x in wanted.items()}
-        return Track(row=row, shard=self.shards[self.column("shard")[row]], **plain)
+        facts: dict[str, Any] = self._file.row(int(row), _OF_TRACK)
+        return Track(row=int(row), **{**facts, "shard": self.shards[facts["shard"]]})
 
     def column(self, name: str) -> np.ndarray:
-        """A column as a numpy array, converted once."""
+        """A column as a numpy array, read and converted once."""
         if name not in self._columns:
-            self._columns[name] = self.table.column(name).to_numpy()
+            self._columns[name] = self.arrow(name).to_numpy()
         return self._columns[name]
+
+    def arrow(self, name: str) -> pa.ChunkedArray:
+        """A column as Arrow has it, read and not kept: right for the strings of large archives."""
+        return self.read([name]).column(name)
+
+    def read(self, names: Sequence[str]) -> pa.Table:
+        """Some columns, read together and not kept."""
+        if "table" in self.__dict__:
+            return self.table.select(list(names))
+        return self._file.read(list(names))
+
+    @cached_property
+    def how(self) -> np.ndarray:
+        """How each track is read, int8 [N] (see `shards.how`)."""
+        codec = self.arrow("codec")
+        found = np.full(len(self), SANDBOXED, np.int8)
+        for name, straight in (("flac", FRAMES), ("wav", SAMPLES)):
+            # Tars that were there before have no seek tables.
+            how = OPENED if self.manifest.get("foreign") else straight
+            found[pc.equal(codec, name).to_numpy()] = how
+        return found
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All columns."""
+        return self._file.read()
+
+    @cached_property
+    def shards(self) -> list[Place]:
+        """Where each shard lies."""
+        return [stored(self.path / s["name"], s, self.cache) for s in self.manifest["shards"]]
+
+    @property
+    def footer_sha256(self) -> str:
+        """Of the file: another one if any column of any track is."""
+        return self._file.footer_sha256
 
     @property
     def fingerprint(self) -> str:
@@ -102,9 +156,26 @@ class Index:
         return int(self.manifest["sample_rate"])
 
     @cached_property
+    def sandboxed(self) -> np.ndarray:
+        """Whether each track is decoded as a whole, in a sandbox, at each visit; bool [N]."""
+        return sandboxed(self.table)
+
+    @cached_property
     def row_of_key(self) -> dict[str, int]:
         """Key → row."""
         return {key: row for row, key in enumerate(self.column("key"))}
+
+
+def beside_shards(path: Place, manifest: dict[str, Any], name: str, cache: Cache | None) -> Place:
+    """A file of an archive, with what the manifest knows of it."""
+    facts = manifest["files"].get(name)
+    return stored(path / name, facts, cache) if facts else path / name
+
+
+def sandboxed(table: pa.Table) -> np.ndarray:
+    """Whether each track's codec is not one of those that are read where they lie; bool [N]."""
+    straight = pc.is_in(table.column("codec"), value_set=pa.array(STRAIGHT))
+    return np.asarray(~straight.to_numpy())
 
 
 def read_manifest(path: Place) -> dict[str, Any]:
@@ -114,7 +185,7 @@ def read_manifest(path: Place) -> dict[str, Any]:
     if not (path / MANIFEST).exists():
         raise InputError(
             f"{shown(path)} has no {MANIFEST}: no archive, or one whose packing has not ended. "
-            f"Run `ingest build-shards AUDIO_DIR --out {shown(path)}` (again)."
+            f"Run `ingest build-shards AUDIO_DIR --out {typed(path)}` (again)."
         )
     manifest = read_sealed(path / MANIFEST, remedy=to_repair(path))
     if not isinstance(manifest.get("format"), int):
@@ -131,37 +202,102 @@ def check_shards(path: Place, manifest: dict[str, Any]) -> None:
 
     One that `ingest index` made of tars that were there before names them wherever they lie.
     """
+    if not manifest.get("foreign"):
+        outside = [s["name"] for s in manifest["shards"] if not _is_below(s["name"])]
+        if outside:
+            raise InputError(
+                f"{shown(path / MANIFEST)} names a shard outside: {shown(outside[0])}."
+            )
     wrong = []
-    for shard in manifest["shards"]:
-        name = shard["name"]
-        if not manifest.get("foreign") and not _is_below(name):
-            raise InputError(f"{shown(path / MANIFEST)} names a shard outside: {shown(name)}.")
-        file = path / name
-        size = size_of(file) if file.is_file() else None
+    sizes = _sizes(path, [shard["name"] for shard in manifest["shards"]])
+    for shard, size in zip(manifest["shards"], sizes, strict=True):
         if size != shard["bytes"]:
             found = "is missing" if size is None else f"has {size} bytes"
-            wrong.append(f"{shown(name)} {found}, want {shard['bytes']}")
+            wrong.append(f"{shown(shard['name'])} {found}, want {shard['bytes']}")
     if wrong:
         raise InputError(f"{shown(path)} is damaged: {'; '.join(wrong)}. {to_repair(path)}")
 
 
+STATS_A_TASK = 256
+
+
+def _sizes(path: Place, names: list[str]) -> list[int | None]:
+    """Bytes of each file, None for one that is missing; a store is asked for lists, not files."""
+    if isinstance(path, Remote):
+        there = listed(path)
+        return [_size(there / name) for name in names]
+    parts = [names[at : at + STATS_A_TASK] for at in range(0, len(names), STATS_A_TASK)]
+    with ThreadPoolExecutor(16, "stat") as threads:  # for folders across a network
+        sizes = threads.map(lambda part: [_size_below(str(path), name) for name in part], parts)
+        return [size for part in sizes for size in part]
+
+
+def _size(file: Place) -> int | None:
+    try:
+        return size_of(file)
+    except OSError:
+        return None
+
+
+def _size_below(folder: str, name: str) -> int | None:
+    """Without a Path: there may be a hundred thousand of them."""
+    try:
+        found = os.stat(os.path.join(folder, name))
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _belongs(file: ColumnFile, manifest: dict[str, Any]) -> bool:
+    """Whether an index is the one that the manifest was made with.
+
+    By its footer, which the manifest knows, which states the fingerprint, and of which `ingest
+    verify` proves that it states it rightly. The first archives lack that: all tracks are read.
+    """
+    footer = manifest["generations"][-1].get("index_footer_sha256")
+    if footer is None:
+        stated = fingerprint(file.read(list(FINGERPRINTED)))
+    else:
+        stated = str((file.schema.metadata or {}).get(_CARRIED, b""), "ascii", "replace")
+    return stated == manifest["fingerprint"] and footer in (None, file.footer_sha256)
+
+
+def with_fingerprint(table: pa.Table) -> pa.Table:
+    """An index that states its own fingerprint."""
+    return table.replace_schema_metadata({_CARRIED: fingerprint(table)})
+
+
 def to_repair(path: Place) -> str:
     """What to type when a file of an archive is damaged."""
-    return f"Run `ingest repair {shlex.quote(shown(path))} AUDIO_DIR`."
+    return f"Run `ingest repair {typed(path)} AUDIO_DIR`."
 
 
 def _is_below(name: str) -> bool:
-    return not Path(name).is_absolute() and ".." not in Path(name).parts
+    return not name.startswith("/") and ".." not in name.split("/")
+
+
+FINGERPRINTED = ("key", "sample_rate", "frames", "pcm_sha256")
+_CARRIED = b"fingerprint"
+_JOINED = 1 << 16
 
 
 def fingerprint(table: pa.Table) -> str:
     """SHA-256 over the keys, rates, lengths and samples' hashes of all tracks in their order."""
     digest = hashlib.sha256()
-    for name in ("key", "sample_rate", "frames", "pcm_sha256"):
+    for name in FINGERPRINTED:
         column = table.column(name)
         if pa.types.is_string(column.type):
-            values = "\n".join(column.to_pylist()).encode()
+            _digest_lines(digest, name, column)
         else:
             values = column.to_numpy().astype("<i8").tobytes()
-        digest.update(f"{name} {len(values)}\n".encode() + values)
+            digest.update(f"{name} {len(values)}\n".encode() + values)
     return digest.hexdigest()
+
+
+def _digest_lines(digest: hashlib._Hash, name: str, column: pa.ChunkedArray) -> None:
+    """Strings with line feeds between them, a part at a time: there may be millions."""
+    size = (pc.sum(pc.binary_length(column)).as_py() or 0) + max(0, len(column) - 1)
+    digest.update(f"{name} {size}\n".encode())
+    for at in range(0, len(column), _JOINED):
+        lines = "\n".join(column.slice(at, _JOINED).to_pylist())
+        digest.update(("\n" * (at > 0) + lines).encode())

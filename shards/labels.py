@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
 from shards.index import Index, to_repair
-from shards.place import Place, place
+from shards.place import Place, Remote, place, size_of
+from shards.remote import stored
 from shards.schema import LABELS
 from shards.sealed import read_sealed, write_vouched
 
@@ -77,10 +78,9 @@ class Labels:
         self.name = str(info["name"])
         self.kind = str(info["kind"])
         self.classes = list(info["classes"])
-        row_of_key = index.row_of_key
-        known = pc.is_in(table["key"], pa.array(index.column("key"), pa.string()))
-        self._table = table.filter(known)
-        self._rows = np.array([row_of_key[key] for key in self._table["key"].to_pylist()], np.int64)
+        row = pc.index_in(table["key"], value_set=index.arrow("key"))
+        self._table = table.filter(row.is_valid())
+        self._rows = np.asarray(row.drop_null().to_numpy(), np.int64)
         self._splits = self._table["split"].to_numpy()
         self._groups = self._table["group"].to_numpy()
 
@@ -94,9 +94,7 @@ class Labels:
             )
         path, vouches = label_paths(index.path, name)
         info = read_sealed(vouches, remedy=to_repair(index.path))
-        if not path.is_file() or sha256_file(path) != info.get("sha256"):
-            raise InputError(f"{shown(path)} is missing or damaged: run `ingest labels` again.")
-        return cls(index, info, read_parquet(path))
+        return cls(index, info, _vouched(index, path, info.get("sha256")))
 
     def rows(self, split: str) -> np.ndarray:
         """Index rows of a split, ascending, int64 [n]; rows are no targets, so test is open."""
@@ -187,3 +185,16 @@ class Labels:
         for i, names in enumerate(values):
             tags[i, [number_of[name] for name in names if name in number_of]] = 1
         return tags
+
+
+def _vouched(index: Index, path: Place, sha256: str | None) -> pa.Table:
+    """A table with this hash; of a store it is read once, and kept in the index's cache."""
+    try:
+        if sha256 and isinstance(path, Remote):
+            facts = {"bytes": size_of(path), "sha256": sha256}
+            return read_parquet(stored(path, facts, index.cache))
+        if sha256 and sha256_file(path) == sha256:
+            return read_parquet(path)
+    except FileNotFoundError:
+        pass
+    raise InputError(f"{shown(path)} is missing or damaged: run `ingest labels` again.")

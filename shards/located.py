@@ -1,9 +1,4 @@
-"""A track that is located in a shard → its clips, in the way that touches the fewest bytes.
-
-FRAMES    packed FLAC: the frames of each window by the seek table, one range each
-SAMPLES   packed WAV: the window's samples where they lie, read into place
-OPENED    all others, and whatever is not as it should be: libsndfile opens the whole payload
-"""
+"""A track that is located in a shard → its clips (see `how`)."""
 
 from __future__ import annotations
 
@@ -15,12 +10,12 @@ import numpy as np
 
 from shards import flac
 from shards.errors import DamagedTrack
+from shards.how import FRAMES, SAMPLES, SANDBOXED
 from shards.place import Place
 from shards.seek import byte_range, entries_of
 from shards.source import SOURCES
+from shards.traffic import Traffic
 from shards.wav import HEADER_BYTES, header
-
-FRAMES, SAMPLES, OPENED = range(3)
 
 
 @dataclass(frozen=True)
@@ -40,6 +35,7 @@ class Report:
     read_s: float = 0.0
     decode_s: float = 0.0
     bad: list[tuple[int, str, str]] = field(default_factory=list)
+    traffic: Traffic = field(default_factory=Traffic)  # of shards in a store
 
 
 class Window(NamedTuple):
@@ -84,6 +80,11 @@ class Located:
             for (start, count, v), part in zip(self.wanted, parts, strict=True)
         ]
 
+    def ranges(self, windows: list[Window]) -> list[tuple[int, int]]:
+        """Offsets and sizes in the shard that `read` will ask for."""
+        header = [(self.offset, HEADER_BYTES)] if windows and self.how == SAMPLES else []
+        return [*header, *((window.offset, window.size) for window in windows)]
+
     def read(self, windows: list[Window], out: np.ndarray, report: Report) -> None:
         """Fill `out`, int16 [V, T]; raises `DamagedTrack`, and `OSError` for bytes it cannot get.
 
@@ -98,22 +99,24 @@ class Located:
                 self._decode(windows, out, report)
             else:
                 self._copy(windows, out, report)
-        except _Odd:
+        except (_Odd, DamagedTrack):
+            SOURCES.get(self.shard.place).doubt(self.offset, self.size)
             self._open(out, report)
 
     def _decode(self, windows: list[Window], out: np.ndarray, report: Report) -> None:
         source = SOURCES.get(self.shard.place)
         for window in windows:
             begin_s = time.perf_counter()
-            data = source.range(window.offset, window.size)
+            got = source.into(window.offset, flac.room(window.size))
             read_s = time.perf_counter()
+            if got != window.size:
+                raise _Odd
             try:
-                flac.decode_into(
-                    out[window.v, : window.frames], data, self.shard.rate_hz, window.start
-                )
+                clip = out[window.v, : window.frames]
+                flac.decode_room(clip, got, self.shard.rate_hz, window.start)
             except ValueError as error:
                 raise _Odd from error
-            report.bytes_read += len(data)
+            report.bytes_read += got
             report.read_s += read_s - begin_s
             report.decode_s += time.perf_counter() - read_s
 
@@ -130,10 +133,12 @@ class Located:
         report.read_s += time.perf_counter() - begin_s
 
     def _open(self, out: np.ndarray, report: Report) -> None:
-        from shards.reader import TrackFile  # and with it pyarrow, which few workers ever need
+        from shards.reader import Original, open_payload  # and pyarrow, which few workers need
 
         begin_s = time.perf_counter()
-        with TrackFile(self.shard.place, self.offset, self.size, self.frames) as track:
+        where = self.shard.place, self.offset, self.size, self.frames
+        payload = Original(*where, self.shard.rate_hz)
+        with open_payload(payload, sandboxed=self.how == SANDBOXED) as track:
             for start, count, v in self.wanted:
                 samples = track.read(start, count)
                 if len(samples) != count:

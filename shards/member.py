@@ -7,12 +7,10 @@ import mmap
 import os
 import threading
 from collections import OrderedDict
-from functools import lru_cache
 from pathlib import Path
 
-from pyarrow import NativeFile
-
 from shards.place import Place, Remote
+from shards.source import SOURCES
 
 MAX_OPEN_SHARDS = 256
 
@@ -44,15 +42,10 @@ class MappedShards:
 _SHARDS = MappedShards()
 
 
-@lru_cache(maxsize=MAX_OPEN_SHARDS)
-def _opened(shard: Remote) -> NativeFile:
-    return shard.open()
-
-
 def payload_of(shard: Place, offset: int, size: int) -> memoryview:
     """Bytes of a shard, fewer past its end; in a store it is one request."""
     if isinstance(shard, Remote):
-        return memoryview(_opened(shard).read_at(size, offset))
+        return memoryview(SOURCES.get(shard).range(offset, size))
     return memoryview(_SHARDS.get(shard))[offset : offset + size]
 
 

@@ -1,17 +1,24 @@
-"""From an index row to samples: only the bytes that a window needs are touched."""
+"""From an index row to samples: only the bytes that a window needs are touched, where that can be.
+
+flac, wav     read where they lie, a window at a time
+the same in an object store: one request a window, by the seek table of a packed FLAC
+all others    originals, decoded as a whole in a sandbox (see `sandboxed`)
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import soundfile
 
-from shards.errors import DamagedTrack as DamagedTrack
+from shards.errors import DamagedTrack
+from shards.files import shown
 from shards.index import Index
 from shards.member import Member, payload_of
 from shards.place import Place, Remote
 from shards.samples import mix, to_int16
-from shards.seek import read_by_range
-from shards.text import shown
+from shards.sandboxed import Original as Original
+from shards.sandboxed import WholeTrack
+from shards.seek import has_seek_tables, read_by_range
 
 
 class TrackFile:
@@ -54,19 +61,8 @@ class TrackFile:
         self._member.close()
 
 
-def open_track(index: Index, row: int) -> TrackFile | RangeFile:
-    """The track of an index row, open for reading."""
-    shard, offset, size, frames = (
-        index.column(name)[row] for name in ("shard", "offset", "size", "frames")
-    )
-    path = index.shards[shard]
-    if isinstance(path, Remote):
-        return RangeFile(index, row, path)
-    return TrackFile(path, int(offset), int(size), int(frames))
-
-
 class RangeFile:
-    """A track in an object store: every window is one request."""
+    """A packed FLAC track in an object store: every window is one request."""
 
     def __init__(self, index: Index, row: int, shard: Remote) -> None:
         self._index, self._row, self._shard = index, row, shard
@@ -92,6 +88,28 @@ class RangeFile:
 
     def __exit__(self, *_: object) -> None:
         return None
+
+
+OpenTrack = TrackFile | RangeFile | WholeTrack
+
+
+def open_track(index: Index, row: int) -> OpenTrack:
+    """The track of an index row, open for reading."""
+    shard, offset, size, frames, rate_hz = (
+        int(index.column(name)[row])
+        for name in ("shard", "offset", "size", "frames", "sample_rate")
+    )
+    path, sandboxed = index.shards[shard], bool(index.sandboxed[row])
+    if isinstance(path, Remote) and not sandboxed and has_seek_tables(index, shard):
+        return RangeFile(index, row, path)
+    return open_payload(Original(path, offset, size, frames, rate_hz), sandboxed=sandboxed)
+
+
+def open_payload(payload: Original, *, sandboxed: bool) -> TrackFile | WholeTrack:
+    """A track by where its payload lies, open for reading."""
+    if sandboxed:
+        return WholeTrack(payload)
+    return TrackFile(payload.shard, payload.offset, payload.size, payload.frames)
 
 
 def read_window(index: Index, row: int, start: int, frames: int) -> np.ndarray:

@@ -36,6 +36,16 @@ from shards.names import (
 FORMAT = 1
 """Raised when an older reader would misunderstand a new archive; readers refuse what is newer."""
 
+STRAIGHT = ("flac", "wav")
+"""Codecs whose payload, at the archive's rate, is read where it lies, a window at a time.
+
+Every other codec is the kind of an original file (mp3, ogg, aiff, m4a, …), which a decoder in a
+sandbox turns into the track as a whole. An original FLAC or WAV that has another rate, or does not
+lend itself to windows, is `raw-flac` or `raw-wav`.
+"""
+
+RAW = "raw-"
+
 INDEX_SCHEMA = pa.schema(
     [
         ("key", pa.string()),  # first 32 hex digits of sha256(raw relative path); the file's order
@@ -44,7 +54,7 @@ INDEX_SCHEMA = pa.schema(
         ("offset", pa.int64()),  # of the payload's first byte in the tar
         ("size", pa.int64()),  # of the payload in bytes
         ("seek", pa.int64()),  # of the track's first entry in the shard's seek table, one a second
-        ("codec", pa.string()),
+        ("codec", pa.string()),  # flac and wav are read where they lie; see STRAIGHT
         ("sample_rate", pa.int32()),
         ("channels", pa.int16()),
         ("frames", pa.int64()),  # samples a channel, measured by decoding, never the header's
@@ -79,3 +89,13 @@ REJECTED_SCHEMA = pa.schema(
         ("message", pa.string()),
     ]
 )
+
+
+def payload_name(key: str, codec: str) -> str:
+    """Name of a payload in its tar."""
+    return f"{key}.{suffix_of(codec)}"
+
+
+def suffix_of(codec: str) -> str:
+    """What the name of a payload ends in."""
+    return codec.removeprefix(RAW)

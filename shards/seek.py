@@ -9,7 +9,7 @@ so a wrong range or a damaged frame is noticed.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,12 @@ import numpy as np
 import soundfile
 
 from shards.names import SEEK, seek_name
-from shards.place import Place, Remote
+from shards.place import Fetch, Place, Remote
 from shards.source import SOURCES
 from shards.text import shown
 
 if TYPE_CHECKING:
     from shards.index import Index
-
-Fetch = Callable[[int, int], bytes]
-"""Offset and size of a range of a shard → its bytes, from wherever shards lie."""
 
 MAX_BLOCK = 4_608
 """Samples of a FLAC frame in the streamable subset up to 48 kHz (RFC 9639, 7)."""
@@ -60,20 +57,34 @@ def read_by_range(index: Index, row: int, start: int, frames: int, fetch: Fetch)
     return decode_frames(data, rate_hz, start, frames)
 
 
+def has_seek_tables(index: Index, shard: int) -> bool:
+    """Whether a shard's payload is FLAC that was packed here."""
+    return f"{SEEK}/{seek_name(shard)}" in index.manifest.get("files", ())
+
+
 def seek_table(index: Index, row: int) -> np.ndarray:
     """Byte offsets in a track's payload, uint32, one for each second begun."""
     shard, begin, frames, rate_hz = (
         int(index.column(name)[row]) for name in ("shard", "seek", "frames", "sample_rate")
     )
-    return tables_of(index.path / SEEK / seek_name(shard))[begin : begin - (-frames // rate_hz)]
+    return tables_of(index.file(f"{SEEK}/{seek_name(shard)}"))[begin : begin - (-frames // rate_hz)]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def tables_of(path: Place) -> np.ndarray:
     """The seek tables of a shard's tracks end to end, uint32."""
     if isinstance(path, Remote):
         return np.asarray(np.load(io.BytesIO(path.read_bytes())))
     return np.asarray(np.load(path, mmap_mode="r"))
+
+
+def load_tables(paths: Iterable[Place]) -> None:
+    """Have the seek tables of remote shards in memory, all that lack asked for together."""
+    remote = [path for path in paths if isinstance(path, Remote)]
+    if remote:
+        from shards.remote import together
+
+        together(tables_of, remote)
 
 
 def entries_of(path: Place, begin: int, count: int) -> np.ndarray:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from shards.place import Place, Remote
+from shards.place import Place
 
 MAX_OPEN_SHARDS = 256
 
@@ -30,6 +30,10 @@ class Source(Protocol):
 
     def ahead(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Offsets and sizes that will be asked for next: a hint, which may be ignored."""
+        ...
+
+    def doubt(self, offset: int, size: int) -> None:
+        """What came was not what it should be: no copy of it is to be given out again."""
         ...
 
 
@@ -58,29 +62,12 @@ class LocalFile:
             for offset, size in ranges:
                 os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_WILLNEED)
 
-    def __del__(self) -> None:
+    def doubt(self, offset: int, size: int) -> None:
+        """Nothing: there is no copy."""
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if hasattr(self, "_fd"):
-            os.close(self._fd)
-
-
-class RemoteObject:
-    """A shard in an object store: every range is a request."""
-
-    def __init__(self, shard: Remote) -> None:
-        self._file = shard.open()
-
-    def range(self, offset: int, size: int) -> bytes:
-        """Bytes from an offset on, fewer past the end."""
-        return bytes(self._file.read_at(size, offset))
-
-    def into(self, offset: int, out: memoryview) -> int:
-        """The same, written into the caller's memory; how many bytes there were."""
-        data = self.range(offset, len(out))
-        out[: len(data)] = data
-        return len(data)
-
-    def ahead(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Nothing."""
+            close(self._fd)  # bound above: when Python ends, `os` may be gone before the last file
 
 
 class Sources:
@@ -102,7 +89,12 @@ class Sources:
 
 
 def _open(shard: Place) -> Source:
-    return RemoteObject(shard) if isinstance(shard, Remote) else LocalFile(shard)
+    if isinstance(shard, Path):
+        return LocalFile(shard)
+    from shards.remote import RemoteFile, Stored  # hashlib, threads, the cache: not for local ones
+
+    assert isinstance(shard, Stored), f"{shard} is no file that an archive knows"
+    return RemoteFile(shard)
 
 
 SOURCES = Sources()

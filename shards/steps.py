@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shards.decode import locate
-
 if TYPE_CHECKING:
     from shards.batch import Batch
     from shards.plan import Plan, Rows
@@ -18,7 +16,7 @@ TASK_CLIPS = 256
 """At most: a quarter of a second of decoding 4 s of FLAC each, and a message of 30 KB."""
 
 FEWEST_CLIPS = 16
-"""Below that a task costs more to hand out than to do."""
+"""Below that a task costs more to hand out than to do; enough of tracks decoded as a whole."""
 
 PLANNED_ROWS = 2_048
 """At a time: a row then costs 2 µs, planned by the batch of 64 it costs 40."""
@@ -71,15 +69,18 @@ class Steps:
         first = self.start + np.arange(step, step + count, dtype=np.int64) * self.batch_size
         position = (first[:, None] + self.offset + np.arange(self.rank_size)).reshape(-1)
         if self.stop is None:
-            return locate(self.plan.index, self.plan.take(position))
+            return self.plan.located(position)
         inside = position < self.stop
-        rows = locate(self.plan.index, self.plan.take(np.minimum(position, self.stop - 1)))
+        rows = self.plan.located(np.minimum(position, self.stop - 1))
         return {**rows, "position": position, "valid": inside}
 
-    def parts(self, num_steps: int, num_workers: int) -> list[np.ndarray]:
+    def parts(
+        self, num_steps: int, num_workers: int, *, sandboxed: bool = False
+    ) -> list[np.ndarray]:
         """Rows of each task of a block, as places in `rows`: a track's crops stay together."""
         clips = num_steps * self.plan.num_views
-        least, most = (max(1, limit // clips) for limit in (FEWEST_CLIPS, TASK_CLIPS))
+        limits = FEWEST_CLIPS, FEWEST_CLIPS if sandboxed else TASK_CLIPS
+        least, most = (max(1, limit // clips) for limit in limits)
         size = max(least, min(most, -(-self.rank_size // max(1, num_workers))))
         places = np.arange(self.rank_size)
         of_step = np.arange(num_steps)[:, None] * self.rank_size

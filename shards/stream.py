@@ -6,7 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from shards.located import Report
 from shards.plan import Plan
 from shards.ring import Ring, Shape
 from shards.steps import Steps as Steps
+from shards.traffic import Traffic
 from shards.workers import Workers
 
 BACKENDS = ("ray", "inline")
@@ -158,9 +159,10 @@ class Stats:
         decode_s: Time of decoding, over all workers.
         ready: Batches that lie ready now.
         slots: Batches that may lie ready.
-        unique_tracks: Different rows in the last 100 steps.
+        unique_tracks: Different valid rows in the last 100 steps.
         rows: Rows given out, those past the end of a plan included.
         bad: Rows of these that could not be decoded.
+        traffic: With the store, where shards lie in one.
     """
 
     views: int
@@ -173,6 +175,7 @@ class Stats:
     unique_tracks: int
     rows: int
     bad: int
+    traffic: Traffic
 
 
 class Stream(Iterator[Batch]):
@@ -203,7 +206,7 @@ class Stream(Iterator[Batch]):
         self._held, self._step = True, self._step + 1
         self._wait_s += time.monotonic() - begin_s
         self._views += batch.start.size
-        self._recent.append(batch.row)
+        self._recent.append(batch.row[batch.valid])
         self._report(records)
         return batch
 
@@ -233,6 +236,7 @@ class Stream(Iterator[Batch]):
             unique_tracks=len(np.unique(np.concatenate([[], *self._recent]))),
             rows=self._mender.rows,
             bad=self._mender.bad,
+            traffic=replace(cost.traffic),
         )
 
     def close(self) -> None:

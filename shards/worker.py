@@ -11,9 +11,17 @@ import os
 import pickle
 import signal
 import sys
+from collections import deque
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
+from shards.errors import CommandError
 from shards.ring import Ring
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from shards.plan import Rows
 
 PR_SET_PDEATHSIG = 1
 
@@ -25,16 +33,21 @@ def main(channel_fd: int, ring_fd: int, brief_fd: int, parent: int) -> None:
         decoder, shape = pickle.loads(os.pread(brief_fd, os.fstat(brief_fd).st_size, 0))
         ring = Ring(ring_fd, shape)
         channel.send(None)  # ready
+        tasks: deque[tuple[int, Rows, np.ndarray]] = deque()
         while True:
             try:
-                number, rows, at = channel.recv()
+                while not tasks or channel.poll():
+                    tasks.append(channel.recv())
+                    if len(tasks) > 1:
+                        decoder.expect(tasks[-1][1])
             except EOFError:
                 return
+            number, rows, at = tasks.popleft()
             try:
                 answer = decoder.fill(rows, ring.clips, ring.valid, at)
             except Exception as error:  # whoever asked decides what it means
                 answer = RuntimeError(f"{type(error).__name__}: {error}")
-                answer = error if isinstance(error, OSError) else answer
+                answer = error if isinstance(error, (OSError, CommandError)) else answer
             try:
                 channel.send((number, answer))
             except ConnectionError:

@@ -33,11 +33,17 @@ WEIGHTS, OPTIMIZER, STATE, MANIFEST = (
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands: all that is needed beside weights and optimizer."""
+    """Where a run stands: all that is needed beside weights and optimizer.
+
+    Args:
+        step: Optimiser steps taken.
+        samples_seen: Positions consumed, and so the next one.
+        plan: What stands at each position, as `TrainPlan.describe` says it.
+    """
 
     step: int
     samples_seen: int
-    plan_fingerprint: str
+    plan: dict[str, Any]
 
 
 def save_checkpoint(
@@ -117,7 +123,18 @@ def load_checkpoint(checkpoint: Path, method: nn.Module, optimizer: torch.optim.
     optimizer.load_state_dict(
         torch.load(checkpoint / OPTIMIZER, map_location=device, weights_only=True)
     )
-    return State(**read_json(checkpoint / STATE))
+    return read_state(checkpoint)
+
+
+def read_state(checkpoint: Path) -> State:
+    """Where the run stood at a checkpoint."""
+    value = read_json(checkpoint / STATE)
+    try:
+        return State(**value)
+    except TypeError:
+        raise InputError(
+            f"{shown(checkpoint / STATE)} is of another version of wholetone: give another --out."
+        ) from None
 
 
 def export_encoder(encoder: Encoder, run: Path, *, card: str) -> Path:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import UseAppendAction
 
 from shards.errors import InputError
 
@@ -15,7 +17,7 @@ class Run:
 
     Args:
         method: Self-supervised method, a name of METHODS.
-        index: Archive made by `ingest build-shards`.
+        index: Archives made by `ingest build-shards`; several are one set, or a mixture.
         out: Folder of the run: run.json, metrics.jsonl, checkpoints/, encoder/.
         encoder: Architecture, a name of ENCODERS.
         steps: Optimiser steps (paper: 1000 epochs of 512).
@@ -35,11 +37,21 @@ class Run:
         resume: Continue the run in `out` from its newest whole checkpoint.
         device: Where to compute.
         tracker: Also log to TensorBoard, below `out`.
+        weights: Shares of the archives in every batch; as many tracks as they have if not given.
+        where: Condition that tracks must meet, such as "duration_s >= 30", "licence in CC0,CC-BY"
+            or "split(genre) != test"; may be given again.
+        duplicates: Keep tracks with the same samples as another.
+        order: Any track after any other, or windows of a few shards for slow disks and stores.
+        window_shards: Shards of a window.
+        window_gib: Instead: a cache that holds two windows.
+        crops_per_visit: Rows that a visit to a track gives, in so many successive batches.
+        cache: Folder on a disk of this node that keeps parts of an archive in an object store.
+        cache_gib: Size of the cache; all processes and runs of the node share it.
         trace: Write row and starts of every clip to trace-RANK.jsonl, as proof of the order.
     """
 
     method: str
-    index: Path
+    index: tuple[str, ...]
     out: Path
     encoder: str = "resnet"
     steps: int = 512_000
@@ -59,11 +71,21 @@ class Run:
     resume: bool = False
     device: Literal["auto", "cpu"] = "auto"
     tracker: Literal["none", "tensorboard"] = "none"
+    weights: tuple[float, ...] = ()
+    where: Annotated[tuple[str, ...], UseAppendAction] = ()
+    duplicates: bool = False
+    order: Literal["random", "windowed"] = "random"
+    window_shards: int = 16
+    window_gib: float = 0.0
+    crops_per_visit: int = 1
+    cache: str = ""
+    cache_gib: float = 100.0
     trace: bool = False
 
     def validate(self) -> None:
         """Refuse values that no run can have."""
-        for name in ("steps", "batch_size", "save_every", "keep", "log_every"):
+        counts = ("steps", "batch_size", "save_every", "keep", "log_every")
+        for name in (*counts, "window_shards", "crops_per_visit"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be 1 or more.")
         if self.batch_size < 2:
@@ -72,12 +94,22 @@ class Run:
             raise InputError("--max-bad-frac is a share: 0 to 1.")
         if self.num_workers < 0:
             raise InputError("--num-workers must be 0 or more.")
+        if self.weights and len(self.weights) != len(self.index):
+            raise InputError(f"--weights: want {len(self.index)}, one for each archive of --index.")
+        from shards.filters import parse  # not above: `--help` would wait for pyarrow
+
+        for condition in self.where:
+            parse(condition)
         if self.precision == "fp16" and self.device == "cpu":
             raise InputError("--precision fp16 wants a GPU; on a CPU take bf16 or no.")
 
 
 DECIDES = (
-    *("method", "encoder", "batch_size", "steps", "seed", "precision"),
+    *("method", "encoder", "steps", "seed", "precision"),
     *("lr", "warmup_steps", "weight_decay", "clip_norm"),
 )
-"""Fields that a resumed run must not change; together with the method's, encoder's and view's."""
+"""Fields that a resumed run must not change; with the method's, the encoder's and the plan's.
+
+The plan knows the batch size where it matters: with one crop a visit another one groups the same
+tracks in the same order, with several it would part them.
+"""

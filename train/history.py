@@ -14,7 +14,14 @@ from torch import nn
 from shards.errors import InputError
 from shards.files import read_json, shown, write_json
 from shards.plan import TrainPlan
-from train.checkpoint import State, checkpoints, load_checkpoint, newest_checkpoint, sweep
+from train.checkpoint import (
+    State,
+    checkpoints,
+    load_checkpoint,
+    newest_checkpoint,
+    read_state,
+    sweep,
+)
 from train.config import DECIDES, Run
 from train.encoders.encoder import Encoder
 
@@ -30,7 +37,7 @@ def facts(run: Run, settings: dict[str, dict[str, Any]], plan: TrainPlan) -> Fac
     return {
         "run": plain,
         **{part: _plain(given) for part, given in settings.items()},
-        "index_fingerprint": plan.index.fingerprint,
+        "plan": _plain(plan.describe()),
         "plan_fingerprint": plan.fingerprint,
         "versions": {name: version(name) for name in ("wholetone", "torch", "torchaudio", "ray")}
         | {"python": platform.python_version()},
@@ -54,10 +61,17 @@ def begin(
     if accelerator.is_main_process:
         for fault in faults:
             print(f"passed over a checkpoint: {fault}", flush=True)
-    state = State(step=0, samples_seen=0, plan_fingerprint=now["plan_fingerprint"])
+    state = State(step=0, samples_seen=0, plan=now["plan"])
     if newest is not None:
-        refuse_changes(read_json(run.out / "run.json"), now)
+        before = read_json(run.out / "run.json")
+        refuse_changes({**before, "plan": read_state(newest).plan}, now)
         state = load_checkpoint(newest, method, optimizer)
+        if accelerator.is_main_process and before["run"]["batch_size"] != run.batch_size:
+            print(
+                f"note: --batch-size was {before['run']['batch_size']}, is {run.batch_size}: the "
+                "tracks go on in the same order, in other batches",
+                flush=True,
+            )
     elif faults:
         raise InputError(f"No checkpoint of {shown(run.out)} is whole: {'; '.join(faults)}.")
     accelerator.wait_for_everyone()  # nobody writes before all have read
@@ -73,11 +87,10 @@ def refuse_changes(before: Facts, now: Facts) -> None:
     """`InputError` that names every setting which would make the rest of the run another one."""
     old = {name: before["run"].get(name) for name in DECIDES}
     new = {name: now["run"][name] for name in DECIDES}
-    for part in ("method", "encoder", "view"):
+    for part in ("method", "encoder"):
         old |= {f"{part}.{name}": value for name, value in before[part].items()}
         new |= {f"{part}.{name}": value for name, value in now[part].items()}
-    for name in ("index_fingerprint", "plan_fingerprint"):
-        old[name], new[name] = before[name], now[name]
+    old, new = {**before["plan"], **old}, {**now["plan"], **new}
     changed = [
         f"{name} was {old.get(name)}, is {new.get(name)}"
         for name in sorted(old.keys() | new.keys())
@@ -92,21 +105,21 @@ def refuse_changes(before: Facts, now: Facts) -> None:
 
 def opening(run: Run, plan: TrainPlan, encoder: Encoder, state: State) -> str:
     """What is about to be learned from what."""
-    index = plan.index
-    used, left_out = len(plan.rows), plan.excluded[plan.excluded != ""]
+    chosen = plan.selection
+    used = len(chosen)
     lines = [
-        f"{run.method}: {used} of {len(index)} tracks, "
-        f"{index.column('duration_s')[plan.rows].sum() / 3600:.2f} h at {index.sample_rate} Hz; "
+        f"{run.method}: {used} of {chosen.num_rows} tracks, "
+        f"{chosen.duration_s / 3600:.2f} h at {chosen.sample_rate} Hz; "
         f"{sum(p.numel() for p in encoder.parameters()):,} parameters in the encoder"
     ]
-    for reason in sorted(set(left_out)):
-        lines.append(f"left out: {(left_out == reason).sum()} tracks, {reason}")
+    for reason, count in sorted(chosen.left_out.items()):
+        lines.append(f"left out: {count} tracks, {reason}")
     if used < run.batch_size:
         lines.append(f"note: a batch of {run.batch_size} holds a track more than once")
-    if encoder.sample_rate > index.sample_rate:
+    if encoder.sample_rate > chosen.sample_rate:
         lines.append(
             f"warning: {run.encoder} wants {encoder.sample_rate} Hz, the archive has "
-            f"{index.sample_rate} Hz; what is above {index.sample_rate // 2} Hz stays empty"
+            f"{chosen.sample_rate} Hz; what is above {chosen.sample_rate // 2} Hz stays empty"
         )
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if launched not in ("no", run.precision):
@@ -122,9 +135,8 @@ def closing(run: Run, state: State) -> str:
         return (
             f"stopped at step {state.step} of {run.steps}; the same command with --resume goes on"
         )
-    return (
-        f"trained {state.step} steps; next: evaluate {shown(run.index)} --encoder {shown(run.out)}"
-    )
+    judge = f"evaluate {shown(run.index[0])} --encoder {shown(run.out)}"
+    return f"trained {state.step} steps; next: {judge}"
 
 
 def model_card(run: Run, state: State) -> str:
@@ -137,7 +149,7 @@ tags: [music, audio, self-supervised, {run.method}]
 
 {state.step} of {run.steps} steps, {state.samples_seen:,} tracks drawn, seed {run.seed}.
 Settings and versions stand in `run.json` of the run, its data in `manifest.json` of the archive
-with plan fingerprint `{state.plan_fingerprint}`.
+with the selection `{state.plan["selection"]}`.
 
 ```python
 from train import load_encoder

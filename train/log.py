@@ -16,11 +16,16 @@ from shards.errors import NumericError
 from shards.files import publish
 from shards.progress import Progress
 from shards.stream import Stats
+from shards.traffic import Traffic
 from train.checkpoint import State
 from train.config import Run
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+_SHOWN = {"store_bytes_view": "store_bytes_per_view"}
+"""Beside the bar, where an archive lies in a store."""
 
 
 class Log:
@@ -86,6 +91,9 @@ class Log:
             loss=f"{numbers['loss']:.3f}",
             tracks_s=f"{numbers['tracks_per_s']:.0f}",
             wait=f"{numbers['data_wait_share']:.0%}",
+            **{
+                name: f"{numbers[key] / 1024:.0f}" for name, key in _SHOWN.items() if key in numbers
+            },
         )
         if self.run.tracker != "none":
             self.accelerator.log({**numbers, **terms}, step=step)
@@ -103,6 +111,7 @@ class Log:
             "batches_ready_at_most": now.slots,
             "unique_tracks_100_steps": now.unique_tracks,
             "bad_records": now.bad,
+            **of_store(now.traffic.since(before.traffic), now.views - before.views),
         }
 
     def __enter__(self) -> Log:
@@ -114,6 +123,19 @@ class Log:
                 file.close()
         if self._bar is not None:
             self._bar.close()
+
+
+def of_store(traffic: Traffic, views: int) -> dict[str, float]:
+    """What reading from an object store has cost a view; nothing where none is read."""
+    if not traffic.wanted or not views:
+        return {}
+    return {
+        "store_bytes_per_view": traffic.transferred / views,
+        "cache_bytes_per_view": traffic.cached / views,
+        "wanted_bytes_per_view": traffic.wanted / views,
+        "requests_per_view": traffic.requests / views,
+        "requests_failed": traffic.failed,
+    }
 
 
 def reopen(path: Path, keep: Callable[[dict[str, Any]], bool]) -> TextIO:

@@ -17,7 +17,6 @@ from torch import nn
 
 from shards.batch import Batch
 from shards.draw import draw
-from shards.index import Index
 from shards.plan import TrainPlan
 from shards.stream import Stream, stream
 from shards.text import shown
@@ -32,6 +31,7 @@ from train.log import Log
 from train.methods import method_class
 from train.methods.method import Archive, Method
 from train.optimizer import adamw
+from train.plan import plan_of
 from train.schedule import learning_rate
 from train.signals import StopFlag
 
@@ -100,16 +100,16 @@ def assemble(run: Run, settings: dict[str, Settings]) -> Parts:
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
-    index = Index.open(run.index)
     view = view_class(method_class(run.method).view)(**settings["view"])
-    plan = TrainPlan(index, view, seed=run.seed)
+    plan = plan_of(run, view)
+    tracks = plan.selection
     kept = build_encoder(run.encoder, settings["encoder"], run.seed)
     torch.manual_seed(run.seed)
     method = method_class(run.method)(kept, **settings["method"])
-    method.setup(Archive(num_rows=len(index), sample_rate=index.sample_rate, num_classes={}))
+    method.setup(Archive(num_rows=tracks.num_rows, sample_rate=tracks.sample_rate, num_classes={}))
     optimizer = adamw(method, lr=run.lr, weight_decay=run.weight_decay)
     wrapped, optimizer = accelerator.prepare(method, optimizer)
-    resample = resampler(index.sample_rate, kept.sample_rate).to(accelerator.device)
+    resample = resampler(tracks.sample_rate, kept.sample_rate).to(accelerator.device)
     return Parts(accelerator, plan, method, wrapped, optimizer, resample)
 
 
@@ -138,10 +138,10 @@ def train(run: Run, parts: Parts, state: State, stream_of_batches: Stream, stop:
             log.step(step, seen, terms=terms, loss=loss.detach(), lr=lr, grad_norm=norm)
             if step % run.save_every == 0:
                 log.check(step, loss)
-                saved = _save(run, parts, State(step, seen, parts.plan.fingerprint))
+                saved = _save(run, parts, State(step, seen, parts.plan.describe()))
         if saved < step:
             log.check(step, loss)
-    reached = State(step, seen, parts.plan.fingerprint)
+    reached = State(step, seen, parts.plan.describe())
     if saved < step:
         _save(run, parts, reached)
     return reached

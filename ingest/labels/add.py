@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from shards.errors import InputError
 from shards.files import sha256_file, shown
 from shards.index import Index
 from shards.labels import METRICS, SPLITS, label_schema, write_labels
+from shards.place import Place
 from shards.schema import FORMAT
 
 EXAMPLES = 4
@@ -60,20 +60,20 @@ class Told:
 class Table:
     """A joined table: its file, the columns with a part to play, and the groups of its tracks."""
 
-    file: Path
+    file: Place
     joined: Joined
     split_column: str
     version_column: str
     levels: dict[str, Level]
 
 
-def add_labels(shards_dir: Path, file: Path, options: Options | None = None) -> Iterator[str]:
+def add_labels(shards_dir: Place, file: Place, options: Options | None = None) -> Iterator[str]:
     """Write the label sets and yield what to tell of each."""
     for told in tell_labels(shards_dir, file, options or Options()):
         yield told.line
 
 
-def tell_labels(shards_dir: Path, file: Path, options: Options) -> Iterator[Told]:
+def tell_labels(shards_dir: Place, file: Place, options: Options) -> Iterator[Told]:
     """The same, for programs too."""
     index = Index.open(shards_dir)
     if len(index) == 0:
@@ -97,14 +97,14 @@ def tell_labels(shards_dir: Path, file: Path, options: Options) -> Iterator[Told
         write_card(shards_dir, index.manifest)
 
 
-def make_again(index: Index, file: Path, info: dict[str, Any]) -> pa.Table:
+def make_again(index: Index, file: Place, info: dict[str, Any]) -> pa.Table:
     """The table of a label set made again from the file it came from, as it was asked for."""
     options = Options(name=info["name"], column=info["source"]["column"], **info["asked"])
     labels, _ = _make(index, _open(index, file, options), options.column, options)
     return labels
 
 
-def _open(index: Index, file: Path, options: Options) -> Table:
+def _open(index: Index, file: Place, options: Options) -> Table:
     joined = join(read_table(file, separator=options.separator), index)
     for flag, column in (
         ("--column", options.column),

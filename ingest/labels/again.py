@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from pathlib import Path
 
 from ingest.labels.add import make_again
 from ingest.labels.kinds import NoLabels
@@ -20,7 +19,7 @@ AGAIN = "run `ingest labels` again"
 
 
 def labels_again(
-    out: Path, name: str, bad: Collection[str], files: tuple[Path, ...]
+    out: Place, name: str, bad: Collection[str], files: tuple[Place, ...]
 ) -> tuple[str, bytes | None, str]:
     """File of a label set, its bytes as they were or None, and why there are none.
 
@@ -43,7 +42,7 @@ def labels_again(
     return of_facts, None, f"its table does not prove to be whole; {AGAIN}"
 
 
-def _table_again(out: Path, vouches: Place, files: tuple[Path, ...]) -> tuple[bytes | None, str]:
+def _table_again(out: Place, vouches: Place, files: tuple[Place, ...]) -> tuple[bytes | None, str]:
     """A label table from the file it came from, if that is given and nothing has changed."""
     info = read_sealed(vouches)
     sha256 = info.pop("sha256")

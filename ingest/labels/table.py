@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from shards.errors import InputError
 from shards.files import read_parquet, shown
 from shards.index import Index
+from shards.place import Place
 
 JOIN_NAMES = frozenset(
     [
@@ -34,7 +36,7 @@ class Joined:
     unmatched: int  # table rows that name no track
 
 
-def read_table(file: Path, *, separator: str) -> dict[str, list[str]]:
+def read_table(file: Place, *, separator: str) -> dict[str, list[str]]:
     """Columns of a CSV, TSV or Parquet file; an empty cell, null or NaN is ""."""
     if not file.is_file():
         raise InputError(f"{shown(file)} does not exist. Want a CSV or Parquet file.")
@@ -49,8 +51,9 @@ def read_table(file: Path, *, separator: str) -> dict[str, list[str]]:
     raise InputError(f"{shown(file)} is neither .csv, .tsv nor .parquet.")
 
 
-def _read_csv(file: Path, delimiter: str) -> dict[str, list[str]]:
-    with open(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+def _read_csv(file: Place, delimiter: str) -> dict[str, list[str]]:
+    data = io.BytesIO(file.read_bytes())
+    with io.TextIOWrapper(data, "utf-8-sig", "surrogateescape", newline="") as stream:
         reader = csv.reader(stream, delimiter=delimiter)
         try:
             header = next(reader, [])

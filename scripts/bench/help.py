@@ -22,6 +22,7 @@ COMMANDS = {
         "byol",
         "--help",
     ],
+    "python -m shards bench --help": [sys.executable, "-m", "shards", "bench", "--help"],
     "evaluate --help": [BIN / "evaluate", "--help"],
 }
 WANTED_S = {"train/run.py --method byol --help": 3.0}

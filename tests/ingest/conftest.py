@@ -147,3 +147,24 @@ def decode(path: Path, settings: Settings | None = None) -> tuple[Packed, np.nda
 @pytest.fixture(scope="session")
 def decode_file():
     return decode
+
+
+@pytest.fixture(scope="module")
+def store():
+    """An object store."""
+    pytest.importorskip("moto.server", reason="moto is not installed")
+    from tests.ingest.stores import Store
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        store = Store()
+        yield store
+        store.close()
+
+
+@pytest.fixture
+def bucket(store, request) -> str:
+    """URI of an empty bucket, without options."""
+    return store.new_bucket(f"test-{abs(hash(request.node.name))}")

@@ -86,7 +86,8 @@ class Wire:
         elif isinstance(args[0], str | bytes | os.PathLike):
             path = os.path.abspath(os.fsencode(args[0]))
             if path.startswith(self._folders):
-                unnamed = name == "open" and is_unnamed(args[2])
+                # Decoders' logs are unnamed too, elsewhere and before there is anything to decode.
+                unnamed = name == "open" and is_unnamed(args[2]) and path.endswith(b"/data")
                 self.event("open unnamed" if unnamed else OPERATIONS[name], os.fsdecode(path))
 
     def _open(self, file, mode="r", *args, **kwargs):

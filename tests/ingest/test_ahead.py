@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_build_takes_the_decoders_that_were_started(tmp_path, make_chord):
     make_chord(tmp_path / "in/a.wav", 1)
     before = children()
-    with decoders_ahead(str(tmp_path / "out"), SETTINGS, 1) as ahead:
+    with decoders_ahead(str(tmp_path / "out"), 1) as ahead:
         started = children() - before
         built = build_shards(
             tmp_path / "in", tmp_path / "out", settings=SETTINGS, num_workers=1, ahead=ahead
@@ -39,14 +39,14 @@ def test_a_build_takes_the_decoders_that_were_started(tmp_path, make_chord):
 def test_a_finished_archive_starts_none(tmp_path, make_chord):
     make_chord(tmp_path / "in/a.wav", 1)
     build_shards(tmp_path / "in", tmp_path / "out", settings=SETTINGS, num_workers=1)
-    with decoders_ahead(str(tmp_path / "out"), SETTINGS, 2) as ahead:
+    with decoders_ahead(str(tmp_path / "out"), 2) as ahead:
         assert ahead == []
 
 
 def test_a_build_that_is_refused_leaves_none_behind(tmp_path):
     before = children()
     (tmp_path / "in").mkdir()
-    with decoders_ahead(str(tmp_path / "o"), SETTINGS, 2) as ahead:
+    with decoders_ahead(str(tmp_path / "o"), 2) as ahead:
         assert len(children() - before) == 2
         with pytest.raises(InputError):
             build_shards(tmp_path / "in", tmp_path / "o", settings=SETTINGS, ahead=ahead)

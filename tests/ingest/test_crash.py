@@ -156,7 +156,7 @@ def vanishing(out: Path, fault: Fault) -> Ended:
         shutil.copy2(path, audio)
     new = audio / "new.wav"
     shutil.copy(audio / "0.wav", new)
-    gone = replace(fault, edit_at="open unnamed", edits=(("unlink", str(new)),))
+    gone = replace(fault, edit_at=f"open {out}/data/.tmp-", edits=(("unlink", str(new)),))
     return trials().build(audio, out, fault=gone)
 
 

@@ -21,35 +21,10 @@ from shards.index import Index
 from shards.place import Remote, place
 from shards.reader import read_track, read_window
 from shards.schema import DATA
+from tests.ingest.stores import tree, upload
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings(shard_mib=0.01)
-
-
-@pytest.fixture(scope="module")
-def store():
-    """The address of an object store that lives in this process."""
-    moto_server = pytest.importorskip("moto.server", reason="moto is not installed")
-    server = moto_server.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        yield f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(store, request) -> str:
-    """URI of an empty bucket, without options."""
-    from pyarrow.fs import FileSystem
-
-    name = f"test-{abs(hash(request.node.name))}"
-    system, _ = FileSystem.from_uri(f"s3://{name}?{store}&allow_bucket_creation=true")
-    system.create_dir(name)
-    return f"s3://{name}"
 
 
 @pytest.fixture
@@ -64,22 +39,6 @@ def music(tmp_path, make_chord) -> Path:
 @pytest.fixture
 def local(music) -> Path:
     return build_shards(music, music.parent / "local", settings=SETTINGS, num_workers=1).out
-
-
-def tree(folder: Path | Remote) -> dict[str, bytes]:
-    """Relative name → bytes of every file but the lock."""
-    if isinstance(folder, Remote):
-        names = [folder.below(info) for info in folder.walk()]
-    else:
-        names = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()]
-    return {name: (folder / name).read_bytes() for name in names if name != ".lock"}
-
-
-def upload(folder: Path, into: Remote) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with open(path, "rb") as file:
-                (into / str(path.relative_to(folder))).put(file)
 
 
 def samples(folder: Path | Remote) -> dict[str, bytes]:
@@ -101,6 +60,21 @@ def test_windows_of_a_track_in_a_store_are_those_of_a_local_one(local, bucket, s
         for start, frames in ((0, 16_000), (5_000, 7_000), (here[row].frames - 9, 50)):
             wanted = read_window(here, row, start, frames)
             np.testing.assert_array_equal(read_window(there, row, start, frames), wanted)
+
+
+def test_originals_in_a_store_have_the_bytes_of_local_ones_and_read_alike(music, bucket, store):
+    """Of the copies, FLAC of the archive's rate is read by itself, the others in the sandbox."""
+    copied = Settings(shard_mib=0.1, codec="copy")
+    local = build_shards(music, music.parent / "copied", settings=copied, num_workers=1).out
+    out = place(f"{bucket}/shards?{store}")
+    build_shards(music, out, settings=copied, num_workers=1)
+    assert tree(out) == tree(local)
+    assert set(Index.open(out).column("codec")) == {"flac", "raw-flac"}
+    assert samples(out) == samples(local)
+    here, there = Index.open(local), Index.open(out)
+    for row in range(len(here)):
+        wanted = read_window(here, row, 5_000, 7_000)
+        np.testing.assert_array_equal(read_window(there, row, 5_000, 7_000), wanted)
 
 
 def test_music_in_a_store_is_packed_resumed_and_grows(music, local, bucket, store, make_chord):

@@ -24,7 +24,8 @@ from shards.errors import InputError
 from shards.files import sha256_file
 from shards.index import Index
 from shards.labels import Labels
-from shards.reader import MappedShards, read_track
+from shards.member import MappedShards
+from shards.reader import read_track
 
 SETTINGS = Settings(shard_mib=0.03)
 
@@ -232,7 +233,7 @@ def test_lost_tracks_are_dropped_when_asked_and_all_others_are_kept(case, monkey
     done = case.repair(drop_lost=True)
     assert [row.path for row in done.lost] == [track.source]
     assert verify_archive(case.out, level="decode").faults == []
-    monkeypatch.setattr("shards.reader._SHARDS", MappedShards())  # another process, later
+    monkeypatch.setattr("shards.member._SHARDS", MappedShards())  # another process, later
     after = Index.open(case.out)
     assert {*samples} == {*after.column("key")}
     assert "11 tracks" in (case.out / "README.md").read_text()

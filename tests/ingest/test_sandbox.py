@@ -10,8 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-import ingest.process
-from ingest.answers import Nonsense, parse
+from ingest.answers import parse
 from ingest.inputs import inputs_of
 from ingest.pool import Decoded, Pool
 from ingest.sandbox import ALL, described, level
@@ -28,6 +27,8 @@ from ingest.seccomp import (
     filter_program,
 )
 from ingest.settings import Settings
+from shards import process
+from shards.answers import Nonsense
 
 PROBE = """
 import json, os, signal, socket, subprocess, sys
@@ -112,8 +113,8 @@ def probe(tmp_path, make_chord):
 
 @pytest.fixture
 def logged(caplog):
-    caplog.set_level(logging.INFO, "ingest")
-    ingest.process._log_once.cache_clear()
+    caplog.set_level(logging.INFO, "shards")
+    process._log_once.cache_clear()
     return lambda: [record.message for record in caplog.records]
 
 

@@ -14,10 +14,10 @@ from ingest.build import build_shards
 from ingest.cli import main
 from ingest.settings import Settings
 from ingest.verify import part_of, verify_archive
-from shards.errors import InputError
+from shards.errors import DamagedTrack, InputError
 from shards.files import sha256_file
 from shards.index import Index, Track
-from shards.reader import DamagedTrack, read_track
+from shards.reader import read_track
 from shards.seek import byte_range, decode_frames, seek_table
 
 

@@ -41,6 +41,17 @@ def test_draws_differ_by_seed_purpose_position_and_j():
     assert len(np.unique(np.concatenate(drawn))) == 800
 
 
+def test_a_permutation_may_have_another_size_for_each_element():
+    sizes = np.repeat([1, 2, 3, 17, 64, 65], [1, 2, 3, 17, 64, 65])
+    i = np.concatenate([np.arange(n) for n in (1, 2, 3, 17, 64, 65)])
+    key = draw(9, "x", sizes)
+    together = permute(i, sizes, key)
+    for n in (1, 2, 3, 17, 64, 65):
+        mine = sizes == n
+        assert sorted(together[mine]) == list(range(n))
+        assert together[mine].tolist() == permute(np.arange(n), n, key[mine]).tolist()
+
+
 def test_integers_hit_both_ends_and_every_value_equally_often():
     values = integers(draw(1, "x", np.arange(60_000)), 4, 9)
     counts = np.bincount(values)[4:]

@@ -5,11 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
-from shards.errors import InputError
+from shards.errors import DamagedTrack, InputError
 from shards.files import shown
 from shards.index import Index
 from shards.member import MappedShards
-from shards.reader import DamagedTrack, read_track, read_window
+from shards.reader import read_track, read_window
 from shards.sealed import read_sealed, write_sealed
 
 

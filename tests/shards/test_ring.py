@@ -64,11 +64,11 @@ def test_a_ring_larger_than_the_memory_is_refused_with_what_to_do():
 
 def test_every_byte_of_a_slot_is_written(index):
     """A slot is used again: what a clip does not fill must not be the one before."""
-    from shards.decode import Decoder, locate
+    from shards.decode import Decoder
     from shards.plan import WindowPlan
 
     plan = WindowPlan(index, np.arange(3), clip_frames=48_000)
-    rows = locate(index, plan.take(np.arange(plan.stop)))
+    rows = plan.located(np.arange(plan.stop))
     rows["valid"] = np.arange(plan.stop) != 1
     clips, valid = np.full((plan.stop, 1, 48_000), 99, np.int16), np.ones(plan.stop, bool)
     Decoder.of(plan).fill(rows, clips, valid)

@@ -44,7 +44,7 @@ def test_clips_are_the_samples_of_the_track(index, plan):
         assert batch.clips.dtype == np.int16
 
 
-def test_any_number_of_threads_gives_the_same_batches(plan):
+def test_any_number_of_workers_gives_the_same_batches(plan):
     one, four = (take(stream(plan, batch_size=4, num_workers=n), 5) for n in (1, 4))
     assert_equal(one, four)
 

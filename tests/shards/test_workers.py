@@ -157,11 +157,11 @@ def test_a_stream_that_is_forgotten_ends_its_processes(plan):
 
 
 def test_two_streams_at_once_do_not_meet(plan, expected):
-    with stream(plan, batch_size=8, num_workers=1) as one:
-        with stream(plan, batch_size=8, num_workers=1, start=16) as other:
-            for step in range(4):
-                assert_same(next(one), expected[step])
-                assert_same(next(other), expected[step + 2])
+    settings = {"batch_size": 8, "num_workers": 1}
+    with stream(plan, **settings) as one, stream(plan, start=16, **settings) as other:
+        for step in range(4):
+            assert_same(next(one), expected[step])
+            assert_same(next(other), expected[step + 2])
 
 
 def test_a_finite_stream_has_no_more_workers_than_tasks(plan):
@@ -227,3 +227,13 @@ def test_a_worker_loads_neither_pyarrow_nor_torch():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"pyarrow", "torch", "ray", "webdataset"} & set(loaded)
+
+
+def test_a_plan_that_fails_leaves_no_processes(plan):
+    class Broken(TrainPlan):
+        def take(self, position):
+            raise ValueError("no such position")
+
+    with pytest.raises(ValueError, match="no such position"):
+        stream(Broken(plan.index, VIEW), batch_size=8, num_workers=1)
+    assert not workers()

@@ -1,4 +1,8 @@
-"""One decoder process: a crash or a hang of it costs the file it has and nothing else."""
+"""One decoder process: a crash or a hang of it costs the file it has and nothing else.
+
+The program is not ours to import: it is told by a command line. Two use it, the build that measures
+raw files and the reader of archives that keep them as they came.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ingest.answers import Nonsense, parse
-from ingest.sandbox import described
-from ingest.settings import Settings
+from shards.answers import Nonsense
 from shards.text import shown
 
 log = logging.getLogger(__name__)
@@ -35,7 +38,7 @@ MAX_ANSWER_BYTES = 1 << 23
 ATTEMPTS = 2
 """A worker can be killed from outside, so a crash is believed when it happens twice."""
 
-COMMAND = (sys.executable, "-P", "-m", "ingest.worker")
+DECODER = (sys.executable, "-P", "-m", "ingest.worker")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -44,25 +47,25 @@ class Worker:
 
     def __init__(
         self,
-        settings: Settings,
-        command: tuple[str, ...],
+        parse: Callable[[bytes], dict[str, Any]],
+        command: tuple[str, ...] = DECODER,
         *,
-        stall_s: float,
-        deadline_s: float | None = None,
+        stall_s: float = STALL_S,
     ) -> None:
-        self._settings = settings.as_dict()
+        self._parse = parse
         self._command = command
         self._stall_s = stall_s
-        self._deadline_s = deadline_s or stall_s + settings.max_seconds / SLOWEST_SPEED
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - lives as long as we do
         self._is_ready = self._stopped = False
 
-    def ask(self, name: str, source: int, sink: int) -> dict[str, Any]:
+    def ask(
+        self, request: dict[str, Any], source: int, sink: int, *, deadline_s: float
+    ) -> dict[str, Any]:
         """The answer for two open files; a death in between is a rejection."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._try(name, source, sink)
+                return self._try(request, source, sink, deadline_s)
             except TimeoutError as error:
                 self.kill()
                 return _rejected("timeout", str(error))
@@ -72,7 +75,9 @@ class Worker:
                     break
         return _rejected("crashed", f"made the decoder die ({ending})")
 
-    def _try(self, name: str, source: int, sink: int) -> dict[str, Any]:
+    def _try(
+        self, request: dict[str, Any], source: int, sink: int, deadline_s: float
+    ) -> dict[str, Any]:
         self.launch()
         if not self._is_ready:
             self._await()
@@ -80,17 +85,18 @@ class Worker:
         os.ftruncate(sink, 0)
         for fd in (source, sink):
             os.lseek(fd, 0, os.SEEK_SET)
-        request = {"name": name, "settings": self._settings}
         try:
             socket.send_fds(self._channel, [json.dumps(request).encode() + b"\n"], [source, sink])
         except OSError:
             raise EOFError from None
-        deadline = time.monotonic() + self._deadline_s
+        deadline = time.monotonic() + deadline_s
         while time.monotonic() < deadline:
             answer = self._hear()
+            if "ready" in answer:  # it was, long ago: it is no longer itself
+                raise EOFError
             if "beat" not in answer:
                 return answer
-        raise TimeoutError(f"kept the decoder busy for more than {self._deadline_s:g} s")
+        raise TimeoutError(f"kept the decoder busy for more than {deadline_s:g} s")
 
     def _hear(self) -> dict[str, Any]:
         """The next line, which may come from a decoder that is no longer itself."""
@@ -102,7 +108,7 @@ class Worker:
         except ConnectionError:
             line = b""
         try:
-            return parse(line)
+            return self._parse(line)
         except Nonsense:  # nothing, half a line or nonsense
             raise EOFError from None
 
@@ -132,13 +138,13 @@ class Worker:
         """Wait until the process listens; one that cannot start is our fault."""
         self._channel.settimeout(START_S)
         try:
-            ready = self._hear()
-        except (EOFError, TimeoutError):
+            ready = self._hear()["ready"]
+        except (EOFError, TimeoutError, KeyError):
             ending = self._ending()
             if not self._stopped:
                 raise RuntimeError(f"A decoder process did not start ({ending}).") from None
             raise EOFError from None
-        _log_once(described(ready.get("denied", [])))
+        _log_once(shown(ready))
         self._channel.settimeout(self._stall_s)
         self._is_ready = True
 
@@ -175,6 +181,11 @@ class Worker:
         """Leave nothing behind."""
         self.kill()
         self._log.close()
+
+
+def deadline_of(seconds: float, *, stall_s: float = STALL_S) -> float:
+    """Seconds after which a track of `seconds` has taken too long."""
+    return stall_s + seconds / SLOWEST_SPEED
 
 
 def cores() -> int:

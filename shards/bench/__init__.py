@@ -1,0 +1,1 @@
+"""`python -m shards bench`: what limits the stream on this machine, and what would help."""
