@@ -188,12 +188,12 @@ def rows(plan: TrainPlan, options: argparse.Namespace) -> Iterator[object]:
 
 def dataset(plan: TrainPlan, options: argparse.Namespace, task: Any) -> Any:
     """Ray Data over plan rows, a table a task, a task a batch, in order."""
+    from shards.ray_backend import connect
+
+    connect(num_cpus=options.cores, store_bytes=1 << 30)  # before anything of ray is imported
     import pyarrow as pa
     from ray.data import DataContext, ExecutionResources, from_arrow
 
-    from shards.ray_backend import connect
-
-    connect(num_cpus=options.cores, store_bytes=1 << 30)
     context = DataContext.get_current()
     context.execution_options.preserve_order = True
     context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=options.cores)

@@ -169,8 +169,6 @@ def _prepare(token: str) -> None:
         # "No clusters": the node's address is then the loopback's, and every port listens there
         # only. `_node_ip_address` does not do it: Ray resolves it to the address of the network.
         RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
-        # How long those that Ray starts look for it when the trainer was killed (60 by default).
-        RAY_gcs_rpc_server_reconnect_timeout_s="15",
     )
     # Ray would hide the GPUs from tasks that ask for none, and warns that it will stop doing so.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

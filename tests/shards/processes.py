@@ -1,6 +1,7 @@
 """What runs on this machine, as /proc tells it."""
 
 import os
+import time
 from pathlib import Path
 
 
@@ -26,6 +27,28 @@ def named(pid, *names):
             continue
         found += [member] * os.path.basename(first).startswith(names)
     return found
+
+
+def that_work(pid):
+    """Ray's processes below a process; its two agents, asleep, look for it for a minute more."""
+    return named(pid, "raylet", "gcs_server", "ray::fill", "ray::IDLE")
+
+
+def is_running(pid):
+    """Whether there is such a process, and it has not ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def until_ended(pids, limit_s=30):
+    """Wait until processes have ended."""
+    deadline_s = time.monotonic() + limit_s
+    while left := [pid for pid in pids if is_running(pid)]:
+        assert time.monotonic() < deadline_s, f"{left} outlived the process that had started them"
+        time.sleep(0.1)
 
 
 def listens_at(pid):

@@ -6,18 +6,16 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
 from shards.ray_backend.folder import remove_abandoned
-from tests.shards.processes import family, named
+from tests.shards.processes import family, named, that_work, until_ended
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
-SERVERS = ("raylet", "gcs_server")
 
 
 @pytest.fixture
@@ -114,17 +112,14 @@ def test_when_the_first_process_dies_the_second_ends_and_nothing_is_left(launch,
     for run in (first, second):
         for _ in range(3):
             assert run.stdout.readline().strip().isdecimal(), run.communicate()[1][-3000:]
-    servers = [pid for pid in family(first.pid) if pid != first.pid]
-    assert named(first.pid, *SERVERS)
+    servers = that_work(first.pid)
+    assert servers
     first.kill()
     _, errors = second.communicate(timeout=60)
     assert second.returncode == 1
     assert "RuntimeError: Ray has died on this node" in errors
     first.communicate(timeout=60)  # its pipes close when those who inherited them have ended
-    deadline_s = time.monotonic() + 40
-    while any(map(is_running, servers)):
-        assert time.monotonic() < deadline_s, "Ray outlived the process that had started it"
-        time.sleep(0.1)
+    until_ended(servers)
 
 
 def test_when_the_second_process_dies_the_first_goes_on(launch, archive, folder):
@@ -137,11 +132,3 @@ def test_when_the_second_process_dies_the_first_goes_on(launch, archive, folder)
         assert first.stdout.readline().strip().isdecimal()
     first.kill()
     first.communicate()
-
-
-def is_running(pid):
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return status.rsplit(")", 1)[1].split()[0] != "Z"

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.shards.processes import family
+from tests.shards.processes import family, that_work, until_ended
 from tests.train.test_loop import PYTHON, finish, flags, launch, lines
 
 pytestmark = pytest.mark.slow
@@ -36,25 +36,10 @@ def killed_at(command, out, step):
     while not file.exists() or file.read_text().count("\n") < step:
         assert process.poll() is None, process.stdout.read()[-3000:]
         time.sleep(0.01)
-    children = family(process.pid)
+    children = that_work(process.pid)
     process.kill()
     process.communicate(timeout=60)
     return children
-
-
-def until_all_have_ended(pids):
-    deadline_s = time.monotonic() + 40
-    while any(map(runs_still, pids)):
-        assert time.monotonic() < deadline_s, "Ray outlived the trainer"
-        time.sleep(0.1)
-
-
-def runs_still(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("kills", [3, 20])
@@ -65,7 +50,7 @@ def test_a_trainer_killed_at_random_steps_reads_what_one_that_lives_does(
     command = run_of(archive, out, "--backend", "ray", "--resume")
     for step in sorted(rng.randint(1, int(STEPS) - 2) for _ in range(kills)):
         children = killed_at(command, out, step)
-        until_all_have_ended(children)
+        until_ended(children)
     finish(launch(command))
     assert lines(out / "trace-0.jsonl") == trace
 
@@ -85,11 +70,11 @@ def test_when_a_rank_is_killed_all_end_and_a_resumed_run_is_the_same(
     while not file.exists() or file.read_text().count("\n") < 6:
         assert process.poll() is None, process.stdout.read()[-3000:]
         time.sleep(0.01)
-    children = family(process.pid)
-    os.kill(pid_of_rank(children, rank), signal.SIGKILL)
+    children = that_work(process.pid)
+    os.kill(pid_of_rank(family(process.pid), rank), signal.SIGKILL)
     process.communicate(timeout=90)
     assert process.returncode != 0
-    until_all_have_ended(children)
+    until_ended(children)
     finish(launch(torchrun(archive, out, "--resume")))
     parts = [lines(out / f"trace-{r}.jsonl") for r in (0, 1)]
     for one, *two in zip(trace, *parts, strict=True):
@@ -119,7 +104,7 @@ from shards.plan import TrainPlan
 from shards.ray_backend import connect, disconnect
 from shards.stream import stream
 from shards.views.pair import AnchorPositive
-from tests.shards.processes import family
+from tests.shards.processes import family, that_work, until_ended
 
 def private_mib():
     "Memory of Ray's processes and ours that nobody shares, and of the object store."
