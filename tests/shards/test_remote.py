@@ -243,7 +243,7 @@ def test_what_is_not_there_or_has_changed_is_named_at_once(archive, store_server
 def test_a_changed_shard_is_never_served_from_the_cache(uri, proxy, index, cache, archive):
     there = Index.open(uri, cache=cache)
     same(there, index)
-    changed = Index(there.path, there.manifest, there.table, cache)
+    changed = Index.open(uri, cache=cache)
     changed.shards[0].sha256 = "0" * 64
     proxy.requests.clear()
     read_window(changed, int(np.argmin(index.column("shard"))), 0, 16_000)
