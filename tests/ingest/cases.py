@@ -122,7 +122,7 @@ class Case:
     def check_goes_on(self, out: Path) -> Ended:
         """Run again without a fault, the build ends with the bytes of an undisturbed one."""
         ended = self.build(out)
-        assert ended.code == REJECTS, ended.stderr
+        assert ended.code == REJECTS, f"{ended.code}: {ended.stderr}"
         assert_same(tree(out), self.after)
         return ended
 

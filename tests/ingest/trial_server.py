@@ -65,6 +65,7 @@ def start(**trial: Any) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+    ended.pop(pid, None)  # of an orphan that had this number before
     return pid
 
 
