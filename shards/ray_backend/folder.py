@@ -36,11 +36,12 @@ class PrivateFolder:
                 f"{MAX_SOCKET_PATH} are possible. Set RAY_TMPDIR to a shorter folder."
             )
         remove_abandoned(home)
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home))  # mode 0700
+        new = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=home))  # mode 0700
+        self._lock = os.open(new / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.path = new.rename(home / new.name.removeprefix("."))  # locked before it is seen
         self.inner = self.path / INNER
         self.inner.mkdir()
-        self._lock = os.open(self.path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def close(self) -> None:
         """Remove it."""
