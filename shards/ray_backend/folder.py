@@ -11,9 +11,10 @@ from pathlib import Path
 from shards.errors import InputError
 
 PREFIX = "wholetone-ray-"
-SOCKET_NAME = "/r/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 MAX_SOCKET_PATH = 107  # sockaddr_un of Linux, less its final zero
 LOCK = ".lock"
+INNER = "r"
+SOCKET_NAME = f"/{INNER}/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 
 
 class PrivateFolder:
@@ -35,15 +36,16 @@ class PrivateFolder:
                 f"{MAX_SOCKET_PATH} are possible. Set RAY_TMPDIR to a shorter folder."
             )
         remove_abandoned(home)
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home))  # mode 0700
-        self.inner = self.path / "r"
-        self.inner.mkdir()
-        self._lock = os.open(self.path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        new = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=home))  # mode 0700
+        self._lock = os.open(new / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.path = new.rename(home / new.name.removeprefix("."))  # locked before it is seen
+        self.inner = self.path / INNER
+        self.inner.mkdir()
 
     def close(self) -> None:
         """Remove it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove(self.path)
         os.close(self._lock)
 
 
@@ -56,11 +58,18 @@ def remove_abandoned(home: Path) -> None:
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
         except OSError:  # in use
             continue
         finally:
             os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    """Remove all, or what is possible while a dying Ray still writes: then the lock stays."""
+    shutil.rmtree(folder / INNER, ignore_errors=True)
+    if not (folder / INNER).exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def store_folder(store_bytes: int, private: Path, shared: Path = Path("/dev/shm")) -> Path:
