@@ -37,7 +37,7 @@ def read_manifest(path: Place) -> dict[str, Any]:
 
 def beside_shards(path: Place, manifest: dict[str, Any], name: str, cache: Cache | None) -> Place:
     """A file of an archive, with what the manifest knows of it."""
-    facts = manifest["files"].get(name)
+    facts = manifest.get("files", {}).get(name)
     return stored(path / name, facts, cache) if facts else path / name
 
 

@@ -6,7 +6,6 @@ raw files and the reader of archives that keep them as they came.
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import os
@@ -15,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -193,9 +193,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@functools.cache
+_logged: set[str] = set()
+_logging = threading.Lock()
+
+
 def _log_once(line: str) -> None:
-    log.info("%s", line)
+    """Decoders that start together all have the same to say."""
+    with _logging:
+        if line not in _logged:
+            _logged.add(line)
+            log.info("%s", line)
 
 
 def _rejected(code: str, message: str) -> dict[str, Any]:

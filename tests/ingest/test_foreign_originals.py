@@ -123,7 +123,10 @@ def test_streams_and_windows_are_those_of_a_packed_archive(mixed, packed):
     names = [source.split("/")[-1] for source in packed.column("source")]
     rows = by_name(mixed)
     ours, theirs = (
-        list(stream(WindowPlan(which, np.array(order), clip_frames=6_000), batch_size=4))
+        [
+            batch.copy()
+            for batch in stream(WindowPlan(which, np.array(order), clip_frames=6_000), batch_size=4)
+        ]
         for which, order in ((mixed, [rows[name] for name in names]), (packed, range(len(packed))))
     )
     for a, b in zip(ours, theirs, strict=True):
@@ -132,22 +135,42 @@ def test_streams_and_windows_are_those_of_a_packed_archive(mixed, packed):
     assert sum(batch.valid.sum() for batch in ours) > len(packed)
 
 
-def test_a_damaged_original_is_silent_marked_and_moves_nobody(mixed, tmp_path):
+@pytest.fixture
+def hurt(mixed, tmp_path):
+    """The archive with zeros for one of its tracks, and the row of that."""
     shutil.copytree(mixed.path.parent, tmp_path / "copy")
-    hurt = Index.open(tmp_path / "copy/out")
-    track = hurt[by_name(hurt)["h.ogg"]]
+    index = Index.open(tmp_path / "copy/out")
+    track = index[by_name(index)["h.ogg"]]
     with open(track.shard, "r+b") as tar:
         tar.seek(track.offset)
         tar.write(bytes(track.size))
+    return index, track.row
+
+
+def test_a_damaged_original_is_replaced_and_moves_nobody(mixed, hurt):
+    index, row = hurt
     ours, theirs = (
         next(iter(stream(TrainPlan(i, AnchorPositive(clip_s=0.3, min_gap_s=0.3)), batch_size=24)))
-        for i in (hurt, mixed)
+        for i in (index, mixed)
     )
-    damaged = ours.row == track.row
+    damaged = theirs.row == row
     assert damaged.any()
-    np.testing.assert_array_equal(ours.valid, ~damaged)
-    assert not ours.clips[damaged].any()
+    assert ours.valid.all()
+    assert (ours.row[damaged] != row).all()
     np.testing.assert_array_equal(ours.clips[~damaged], theirs.clips[~damaged])
+
+
+def test_a_damaged_original_that_is_judged_is_silent_and_marked(hurt):
+    index, row = hurt
+    plan = WindowPlan(index, np.arange(len(index)), clip_frames=6_000)
+    batches = [batch.copy() for batch in stream(plan, batch_size=4)]
+    rows = np.concatenate([batch.row for batch in batches])
+    valid = np.concatenate([batch.valid for batch in batches])
+    silent = np.concatenate([~batch.clips.any(axis=(1, 2)) for batch in batches])
+    inside = np.concatenate([batch.position for batch in batches]) < plan.stop
+    assert (rows == row).any()
+    np.testing.assert_array_equal(valid, inside & (rows != row))
+    assert silent[rows == row].all()
 
 
 RAY = """

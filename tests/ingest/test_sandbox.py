@@ -114,7 +114,7 @@ def probe(tmp_path, make_chord):
 @pytest.fixture
 def logged(caplog):
     caplog.set_level(logging.INFO, "shards")
-    process._log_once.cache_clear()
+    process._logged.clear()
     return lambda: [record.message for record in caplog.records]
 
 
