@@ -89,11 +89,12 @@ def is_connected() -> bool:
 
 def disconnect() -> None:
     """Leave Ray; the process that started it ends it."""
+    alive = is_alive()
     # With its raylet gone, Ray's shutdown ends the process at once: no error would be seen.
-    if is_connected() and is_alive():
+    if is_connected() and alive:
         gc.collect()  # what still refers to objects of the cluster must not outlive it
         sys.modules["ray"].shutdown()
-    if _ours.folder:
+    if _ours.folder and alive:  # a dead Ray writes into it at our end: a later run removes it
         _ours.folder.close()
     _ours.folder, _ours.address, _ours.raylet = None, "", ""
 
