@@ -35,6 +35,16 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def ray_here():
+    """The folder of a Ray that all tests share: a second one in a process crashes now and then."""
+    from shards.ray_backend import cluster, connect, disconnect
+
+    connect(num_cpus=2)
+    yield cluster._ours.folder.path
+    disconnect()
+
+
+@pytest.fixture(scope="session")
 def archive(corpus, tmp_path_factory):
     """The synthetic corpus, packed."""
     from ingest import build_shards

@@ -139,20 +139,14 @@ def test_a_cluster_that_is_not_there_is_named_at_once(music):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(InputError, match=f"No Ray cluster answers at {address}"):
-        build_shards(music, music.parent / "out", settings=SETTINGS, ray_address=address)
+    command = [sys.executable, "-m", "ingest", "build-shards", str(music), "--out"]
+    options = [str(music.parent / "out"), "--ray-address", address]
+    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"No Ray cluster answers at {address}" in done.stderr.splitlines()[-1]
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    from shards.ray_backend import connect, disconnect
-
-    connect(num_cpus=2)
-    yield
-    disconnect()
-
-
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_here")
 def test_a_cluster_packs_the_same_bytes(music, local):
     out = music.parent / "cluster"
     built = build_shards(music, out, settings=SETTINGS, num_workers=1, ray_address="local")
@@ -175,7 +169,7 @@ class Dies:
         return f"after {deaths} deaths"
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_here")
 def test_a_task_that_kills_its_process_is_tried_again_but_not_for_ever(tmp_path):
     from shards.ray_backend import MAX_RETRIES, run_tasks
 
@@ -190,7 +184,7 @@ def test_a_task_that_kills_its_process_is_tried_again_but_not_for_ever(tmp_path)
     assert len(list((tmp_path / "all").iterdir())) == MAX_RETRIES + 1
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_here")
 def test_an_error_of_a_task_is_raised_as_it_was(tmp_path):
     from shards.ray_backend import run_tasks
 

@@ -18,7 +18,7 @@ from shards.decode import Decoder
 from shards.errors import InputError
 from shards.filler import Task
 from shards.plan import TrainPlan
-from shards.ray_backend import MAX_RETRIES, RayTasks, cluster, connect, disconnect, filler, shared
+from shards.ray_backend import MAX_RETRIES, RayTasks, filler, shared
 from shards.ray_backend.folder import PrivateFolder, store_folder
 from shards.ring import Ring, Shape
 from shards.steps import Steps
@@ -28,13 +28,6 @@ from tests.shards.processes import LOOPBACK, family, listens_at, named
 
 COLUMNS = ("clips", "position", "row", "start", "frames", "seed", "valid")
 WORKERS = ("ray::fill", "ray::IDLE")
-
-
-@pytest.fixture(scope="module")
-def ray_here():
-    connect(num_cpus=2)
-    yield cluster._ours.folder.path
-    disconnect()
 
 
 @pytest.fixture(scope="module")
