@@ -22,7 +22,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,8 @@ def run(options: argparse.Namespace, way: str, pause_s: float) -> None:
     )
     total_us = sum(by_name.values()) / views * 1e6
     print(f"  {way:8} {views / wall_s:6.0f} views/s {total_us:6.0f} µs a view: {parts}", flush=True)
+    for child in active_children():
+        child.kill()
     os._exit(0)  # an unfinished Dataset has threads that would crash an orderly end
 
 
@@ -169,6 +171,7 @@ def blocks(plan: TrainPlan, options: argparse.Namespace) -> Iterator[object]:
 def rows(plan: TrainPlan, options: argparse.Namespace) -> Iterator[object]:
     """Facts from Ray Data, clips in a file of memory; nothing says when a slot is free."""
     decoder = Decoder.of(plan)
+    clip = plan.num_views, plan.clip_frames
     size = 2 * options.batch_size * plan.num_views * plan.clip_frames
     fd = os.memfd_create("clips")
     os.ftruncate(fd, size)
@@ -177,7 +180,7 @@ def rows(plan: TrainPlan, options: argparse.Namespace) -> Iterator[object]:
     def task(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         with open(path, "r+b") as file:
             memory = mmap.mmap(file.fileno(), size)
-        clips = np.frombuffer(memory, np.int16).reshape(-1, plan.num_views, plan.clip_frames)
+        clips = np.frombuffer(memory, np.int16).reshape(-1, *clip)
         valid = np.zeros(len(clips), bool)
         decoder.fill(unflat(columns), clips, valid)
         return {"position": columns["position"][:1]}
