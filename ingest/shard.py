@@ -21,7 +21,7 @@ from ingest.pool import Decoded, Outcome
 from ingest.scan import Rejected, shown_path
 from ingest.settings import Settings
 from ingest.sniff import HEAD_BYTES
-from ingest.tar import tar_writer
+from ingest.tar import in_large_pieces, tar_writer
 from shards.errors import InputError
 from shards.files import publish, publishing
 from shards.manifest import to_repair
@@ -69,7 +69,8 @@ def write_shard(
     rejected: list[Rejected] = []
     seeks: list[np.ndarray] = []
     with publishing(out / DATA / shard_name(number)) as file:
-        with tar_writer()(file, user="", group="", mtime=0, encoder=False) as tar:
+        with tar_writer()(file, user="", group="", mtime=0, encoder=False) as writer:
+            tar = in_large_pieces(writer)
             for source, outcome in zip(part.sources, outcomes, strict=True):
                 if isinstance(outcome, Rejected):
                     rejected.append(outcome)
