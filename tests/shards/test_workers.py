@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +41,17 @@ def assert_same(batch, other):
 
 
 def children():
-    path = Path(f"/proc/{os.getpid()}/task")
-    return [int(pid) for task in path.iterdir() for pid in (task / "children").read_text().split()]
+    found = []
+    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def is_worker(pid):
-    return b"shards.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return b"shards.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def workers():
@@ -187,7 +193,8 @@ def test_a_forked_child_is_told_to_open_its_own_and_harms_nobody(plan, expected)
 
 
 TRAINER = """
-import json, os, sys, time
+import json, os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may ignore it
 from shards.index import Index
 from shards.plan import TrainPlan
 from shards.stream import stream
@@ -196,8 +203,12 @@ from pathlib import Path
 batches = stream(TrainPlan(Index.open(sys.argv[1]), AnchorPositive(clip_s=2, min_gap_s=3), seed=5),
                  batch_size=8, num_workers=2)
 next(batches)
-tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
-pids = [int(p) for t in tasks for p in (t / "children").read_text().split()]
+pids = []
+for task in Path(f"/proc/{os.getpid()}/task").iterdir():
+    try:
+        pids += map(int, (task / "children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # a thread that has just ended
 try:
     print(json.dumps(pids), flush=True)
     while True:
@@ -215,7 +226,10 @@ def test_no_worker_outlives_its_trainer(archive, number):
     pids = json.loads(process.stdout.readline())
     assert len(pids) == 2
     process.send_signal(number)
-    rest = process.communicate(timeout=20)[0]
+    try:
+        rest = process.communicate(timeout=20)[0]
+    finally:
+        process.kill()
     assert rest == ("interrupted\n" if number == signal.SIGINT else "")
     assert process.returncode == (0 if number == signal.SIGINT else -signal.SIGKILL)
     await_gone(pids)
