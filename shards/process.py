@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from shards.answers import Nonsense
 from shards.text import shown
@@ -150,12 +150,7 @@ class Worker:
 
     def _ending(self) -> str:
         """How the process ended, with the last line it printed."""
-        code = self.kill()
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 400))
-        lines = self._log.read().decode("utf-8", "replace").split("\n")
-        said = next((line for line in reversed(lines) if line.strip()), "")
-        return f"{how}: {shown(said.strip()[:200])}" if said else how
+        return ending(self.kill(), self._log)
 
     def kill(self) -> int:
         """End the process if it has not ended; its exit code."""
@@ -186,6 +181,15 @@ class Worker:
 def deadline_of(seconds: float, *, stall_s: float = STALL_S) -> float:
     """Seconds after which a track of `seconds` has taken too long."""
     return stall_s + seconds / SLOWEST_SPEED
+
+
+def ending(code: int, log: IO[bytes]) -> str:
+    """How a process ended, with the last line that it printed into its log."""
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    log.seek(max(0, log.seek(0, os.SEEK_END) - 400))
+    lines = log.read().decode("utf-8", "replace").split("\n")
+    said = next((line for line in reversed(lines) if line.strip()), "")
+    return f"{how}: {shown(said.strip()[:200])}" if said else how
 
 
 def cores() -> int:

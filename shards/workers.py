@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,8 +22,8 @@ from pathlib import Path
 from shards.decode import Decoder
 from shards.filler import Done, Task
 from shards.located import Report
+from shards.process import ending
 from shards.ring import Ring
-from shards.text import shown
 
 COMMAND = (sys.executable, "-P", "-m", "shards.worker")
 DEADLINE_S = 120.0
@@ -223,11 +222,7 @@ class _Worker:
             self._process.kill()
             code = self._process.wait()
         self._process = None
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 400))
-        lines = self._log.read().decode("utf-8", "replace").split("\n")
-        said = next((line for line in reversed(lines) if line.strip()), "")
-        return f"{how}: {shown(said.strip()[:200])}" if said else how
+        return ending(code, self._log)
 
     def kill(self) -> None:
         """Whatever it does: it holds nothing that could be lost."""

@@ -4,17 +4,7 @@ import os
 import time
 from pathlib import Path
 
-
-def family(pid):
-    """A process and its descendants."""
-    members = [pid]
-    for member in members:
-        for children in Path(f"/proc/{member}/task").glob("*/children"):
-            try:
-                members += map(int, children.read_text().split())
-            except OSError:  # it has ended
-                continue
-    return members
+from scripts.bench.measured import family
 
 
 def named(pid, *names):

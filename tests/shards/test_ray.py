@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts.bench.measured import family
 from shards.decode import Decoder
 from shards.errors import InputError
 from shards.filler import Task
@@ -24,7 +25,7 @@ from shards.ring import Ring, Shape
 from shards.steps import Steps
 from shards.stream import stream
 from shards.views.pair import AnchorPositive
-from tests.shards.processes import LOOPBACK, family, listens_at, named
+from tests.shards.processes import LOOPBACK, listens_at, named
 
 COLUMNS = ("clips", "position", "row", "start", "frames", "seed", "valid")
 WORKERS = ("ray::fill", "ray::IDLE")

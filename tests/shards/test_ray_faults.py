@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from scripts.bench.measured import family
 from shards.ray_backend.folder import remove_abandoned
-from tests.shards.processes import family, named, that_work, until_ended
+from tests.shards.processes import named, that_work, until_ended
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent

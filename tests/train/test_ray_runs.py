@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from tests.shards.processes import family, that_work, until_ended
+from scripts.bench.measured import family
+from tests.shards.processes import that_work, until_ended
 from tests.train.test_loop import PYTHON, finish, flags, launch, lines
 
 pytestmark = pytest.mark.slow
@@ -104,7 +105,8 @@ from shards.plan import TrainPlan
 from shards.ray_backend import connect, disconnect
 from shards.stream import stream
 from shards.views.pair import AnchorPositive
-from tests.shards.processes import family, that_work, until_ended
+from scripts.bench.measured import family
+from tests.shards.processes import that_work, until_ended
 
 def private_mib():
     "Memory of Ray's processes and ours that nobody shares, and of the object store."
