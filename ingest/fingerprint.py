@@ -27,7 +27,7 @@ RATE_HZ = 4_000
 WINDOW = 512  # 128 ms, 7.8 Hz a bin
 HOP = 128  # 32 ms: at half of that overlap, an offset of half a hop loses most landmarks
 BINS = WINDOW // 2 + 1
-BANDS = (8, 32, 64, 128, BINS)  # edges in bins: 62, 250, 500, 1000, 2000 Hz
+BANDS = (8, 32, 64, 128, BINS)
 NEAR_BINS, NEAR_FRAMES = 6, 8  # a peak has no louder point within ±47 Hz and ±256 ms
 AHEAD = 4  # a landmark takes two of the next four peaks of its band
 MAX_FRAMES = 127  # 4 s from its first peak to its last
@@ -54,8 +54,10 @@ class Fingerprint:
         self._mean_of = max(1, sample_rate // (2 * RATE_HZ))
         rate_hz = sample_rate / self._mean_of
         self._resampler = soxr.ResampleStream(rate_hz, RATE_HZ, 1, "float32", "MQ")
+        self._weights = np.full(self._mean_of, 1 / self._mean_of, np.float32)
         self._block = BLOCK * self._mean_of
-        self._samples = np.zeros(0, np.int16)  # not resampled yet
+        self._samples: list[np.ndarray] = []  # not resampled yet
+        self._waiting = 0
         self._signal = np.zeros(WINDOW // 2, np.float32)  # of the frame that comes next, and on
         self._levels = np.zeros((NEAR_FRAMES, BINS), np.int16)  # around the peaks that come next
         self._frame = 0
@@ -63,15 +65,20 @@ class Fingerprint:
 
     def add(self, samples: np.ndarray) -> None:
         """Take the next samples, int16 [n]."""
-        samples = np.concatenate([self._samples, samples])
-        while len(samples) >= self._block:
-            self._resample(samples[: self._block], last=False)
-            samples = samples[self._block :]
-        self._samples = samples.copy()
+        self._samples.append(samples)
+        self._waiting += len(samples)
+        if self._waiting < self._block:
+            return
+        samples = np.concatenate(self._samples)
+        whole = len(samples) // self._block * self._block
+        for start in range(0, whole, self._block):
+            self._resample(samples[start : start + self._block], last=False)
+        self._samples, self._waiting = [samples[whole:]], len(samples) - whole
 
     def result(self) -> bytes:
         """The fingerprint, once all samples are in."""
-        self._resample(self._samples, last=True)
+        rest = np.concatenate([np.zeros(0, np.int16), *self._samples])
+        self._resample(rest, last=True)
         self._signal = np.concatenate([self._signal, np.zeros(WINDOW, np.float32)])
         self._transform((len(self._signal) - WINDOW) // HOP + 1)
         self._find_peaks(np.zeros((NEAR_FRAMES, BINS), np.int16))
@@ -79,8 +86,7 @@ class Fingerprint:
 
     def _resample(self, samples: np.ndarray, *, last: bool) -> None:
         whole = samples[: len(samples) // self._mean_of * self._mean_of].astype(np.float32)
-        weights = np.full(self._mean_of, 1 / self._mean_of, np.float32)
-        means = whole.reshape(-1, self._mean_of) @ weights
+        means = whole.reshape(-1, self._mean_of) @ self._weights
         more = self._resampler.resample_chunk(means, last=last)
         self._signal = np.concatenate([self._signal, more])
         while len(self._signal) >= (FRAMES - 1) * HOP + WINDOW:
@@ -88,9 +94,11 @@ class Fingerprint:
 
     def _transform(self, num_frames: int) -> None:
         """Levels of the next frames."""
-        windows = np.lib.stride_tricks.sliding_window_view(self._signal, WINDOW)[::HOP]
-        spectrum = rfft(windows[:num_frames] * HANN)
-        power = spectrum.real**2 + spectrum.imag**2
+        strides = (HOP * self._signal.itemsize, self._signal.itemsize)
+        windows = np.ndarray((num_frames, WINDOW), np.float32, self._signal, 0, strides)
+        parts = rfft(windows * HANN).view(np.float32)
+        np.square(parts, out=parts)
+        power = parts[:, ::2] + parts[:, 1::2]
         self._signal = self._signal[num_frames * HOP :]
         self._find_peaks(level(power))
 
@@ -113,17 +121,20 @@ def level(power: np.ndarray) -> np.ndarray:
     return levels
 
 
+FLOOR_LEVEL = int(level(np.full((1, BINS), FLOOR**2, np.float32))[0, -1])
+
+
 def peaks(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Frames and bins of the peaks; frame 0 is the first that has its neighbours before it."""
     if len(levels) <= 2 * NEAR_FRAMES:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     # In one flat array a frame's last bins have the next one's first as neighbours: those are 0.
-    flat = np.pad(levels.ravel(), NEAR_BINS)
+    flat = np.zeros(levels.size + 2 * NEAR_BINS, np.int16)
+    flat[NEAR_BINS:-NEAR_BINS] = levels.ravel()
     across = running_max(flat, 2 * NEAR_BINS + 1).reshape(levels.shape)
     highest = running_max(across, 2 * NEAR_FRAMES + 1)
     here = levels[NEAR_FRAMES:-NEAR_FRAMES]
-    floor = level(np.full((1, BINS), FLOOR**2, np.float32))[0, -1]
-    frames, bins = np.divmod(np.flatnonzero((here == highest) & (here > floor)), BINS)
+    frames, bins = np.divmod(np.flatnonzero((here == highest) & (here > FLOOR_LEVEL)), BINS)
     value = here[frames, bins]
     # Of a plateau only the first point counts.
     first = value > levels[NEAR_FRAMES - 1 + frames, bins]
@@ -143,36 +154,49 @@ def running_max(values: np.ndarray, width: int) -> np.ndarray:
 
 def sketch(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The smallest hashes of all landmarks, ascending, and the frame where each first occurs."""
-    parts = []
     band = np.searchsorted(BANDS, points[1], side="right")
-    for number in range(1, len(BANDS)):
-        frames, bins = points[:, band == number]
-        for first, second in combinations(range(1, AHEAD + 1), 2):
-            parts.append(_smallest(landmarks(frames, bins, first, second)))
-    kept = _smallest(np.concatenate(parts))
+    points = points[:, np.argsort(band, kind="stable")]  # in each band by time
+    band = np.sort(band)
+    found = np.concatenate(
+        [
+            landmarks(points[0], points[1], band, first, second)
+            for first, second in combinations(range(1, AHEAD + 1), 2)
+        ]
+    )
+    kept = _smallest(found)
     return kept >> FRAME_BITS, kept & ((1 << FRAME_BITS) - 1)
 
 
-def landmarks(frames: np.ndarray, bins: np.ndarray, first: int, second: int) -> np.ndarray:
-    """Each peak with the `first` and the `second` after it: hash << FRAME_BITS | frame, int64."""
+def landmarks(
+    frames: np.ndarray, bins: np.ndarray, band: np.ndarray, first: int, second: int
+) -> np.ndarray:
+    """Each peak with the `first` and the `second` after it: hash << FRAME_BITS | frame, int64.
+
+    Args:
+        frames: Of peaks that are sorted by band, then by time, [peaks]; so are bins and band.
+    """
     count = max(0, len(frames) - second)
-    start = frames[:count]
-    to_first = frames[first : first + count] - start
-    to_second = frames[second : second + count] - start
-    packed = bins[:count]
+    to_second = frames[second:] - frames[:count]
+    start = np.flatnonzero((band[second:] == band[:count]) & (to_second <= MAX_FRAMES))
+    packed = bins[start]
     for value, bits in (
-        (bins[first : first + count], 9),
-        (bins[second : second + count], 9),
-        (to_first // TIME_STEP, 5),
-        (to_second // TIME_STEP, 5),
+        (bins[start + first], 9),
+        (bins[start + second], 9),
+        ((frames[start + first] - frames[start]) // TIME_STEP, 5),
+        (to_second[start] // TIME_STEP, 5),
     ):
         packed = (packed << bits) | value
     hashes = (mix(packed) >> 32) & 0xFFFFFFFF
-    found = (hashes << FRAME_BITS) | start
-    return np.asarray(found[to_second <= MAX_FRAMES])
+    return np.asarray((hashes << FRAME_BITS) | frames[start])
 
 
 def _smallest(found: np.ndarray) -> np.ndarray:
-    """The landmarks with the smallest different hashes, each where it first occurs."""
-    found = np.sort(found)
-    return found[np.diff(found >> FRAME_BITS, prepend=-1) > 0][:SIZE]
+    """The landmarks with the `SIZE` smallest different hashes, each where it first occurs."""
+    some = 4 * SIZE  # sorting all of them would take longer than finding them
+    while True:
+        part = np.partition(found, some)[:some] if some < len(found) else found
+        part = np.sort(part)
+        kept = part[np.diff(part >> FRAME_BITS, prepend=-1) > 0][:SIZE]
+        if len(kept) == SIZE or some >= len(found):
+            return kept
+        some *= 4

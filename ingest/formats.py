@@ -1,7 +1,12 @@
-"""Sound that soundfile does not read, by PyAV (FFmpeg), where the extra `formats` is installed."""
+"""Sound that soundfile does not read, by PyAV (FFmpeg), where the extra `formats` is installed.
+
+FFmpeg takes a third of a second to load and few folders need it: a decoder is started without, and
+started again with it when it meets such a file, because in its sandbox it can load nothing.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO
@@ -9,10 +14,6 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from ingest.rejection import Rejection
-from ingest.sniff import is_installed
-
-if is_installed():
-    import av
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -25,13 +26,22 @@ OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
 """Neither play lists nor references to other files: only what lies in the file itself."""
 
 
+class NotLoadedError(Exception):
+    """A file needs PyAV in a process that can no longer load it."""
+
+
 class AvSound:
     """The first audio stream of an open file, which stays open when this is closed.
 
     Rate and channels are those of the first decoded frame: some codecs announce others.
     """
 
+    may_load = True
+    """Whether this process can load PyAV; a locked one cannot."""
+
     def __init__(self, fd: int) -> None:
+        if not AvSound.may_load and "av" not in sys.modules:
+            raise NotLoadedError
         with ExitStack() as stack:
             file = stack.enter_context(open(fd, "rb", closefd=False))
             self._parts = _decoded(file)
@@ -75,6 +85,8 @@ class AvSound:
 
 def _decoded(file: BinaryIO) -> Generator[AudioFrame, None, None]:
     """Frames of the first audio stream."""
+    import av
+
     try:
         with av.open(file, "r", container_options=OPTIONS, metadata_errors="replace") as container:
             if not container.streams.audio:

@@ -10,7 +10,7 @@ import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from ingest.pool import Decoded, Outcome
 from ingest.scan import Rejected, shown_path
 from ingest.settings import Settings
 from ingest.sniff import HEAD_BYTES
-from ingest.tar import in_large_pieces, tar_writer
+from ingest.tar import Hashed, in_large_pieces, tar_writer
 from shards.errors import InputError
 from shards.files import publish, publishing
 from shards.manifest import to_repair
@@ -69,8 +69,9 @@ def write_shard(
     rejected: list[Rejected] = []
     seeks: list[np.ndarray] = []
     with publishing(out / DATA / shard_name(number)) as file:
-        with tar_writer()(file, user="", group="", mtime=0, encoder=False) as writer:
-            tar = in_large_pieces(writer)
+        hashed = Hashed(file)
+        with tar_writer()(hashed, user="", group="", mtime=0, encoder=False) as writer:
+            tar = in_large_pieces(writer, hashed)
             for source, outcome in zip(part.sources, outcomes, strict=True):
                 if isinstance(outcome, Rejected):
                     rejected.append(outcome)
@@ -80,13 +81,10 @@ def write_shard(
                     seeks.append(outcome.seek)
         file.flush()
         _locate(file, rows)
-        file.seek(0)
-        sha256 = hashlib.file_digest(cast("io.BufferedRandom", file), "sha256").hexdigest()
-        size = file.tell()
     receipt = {
         "slice": part.sha256,
-        "bytes": size,
-        "sha256": sha256,
+        "bytes": hashed.bytes,
+        "sha256": hashed.sha256.hexdigest(),
         "rows": rows,
         "rejected": [vars(r) for r in rejected],
     }

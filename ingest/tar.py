@@ -5,12 +5,13 @@ The package loads torch (two seconds, 450 MiB); the module that writes tars need
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from webdataset.writer import TarWriter
@@ -39,9 +40,33 @@ def tar_writer() -> type[TarWriter]:
             del sys.modules[name]
 
 
-def in_large_pieces(tar: TarWriter) -> TarWriter:
-    """The same writer, which copies large members faster; the bytes are the same."""
-    tar.tarstream.copybufsize = tar.tarstream.fileobj.bufsize = PIECE_BYTES
+class Hashed:
+    """A file that a tar is written to from front to back: how many bytes, and their hash."""
+
+    name = None  # of its tar
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+        self.bytes = 0
+
+    def write(self, data: bytes) -> int:
+        """Bytes taken: all."""
+        self.sha256.update(data)
+        self.bytes += len(data)
+        return self._file.write(data)
+
+    def close(self) -> None:
+        """The file stays open: whoever publishes it closes it."""
+
+
+def in_large_pieces(tar: TarWriter, file: Hashed) -> TarWriter:
+    """The same writer, which copies large members faster; the bytes are the same.
+
+    It writes to the file itself, not to a buffer that is cut into blocks of 10 KiB.
+    """
+    tar.tarstream.copybufsize = PIECE_BYTES
+    tar.tarstream.fileobj = file
     return tar
 
 

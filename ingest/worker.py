@@ -1,6 +1,7 @@
 """The process that meets untrusted audio: it takes one file at a time and may die of it.
 
-It starts with a socket and its parent's process number. A request is a line of JSON that brings two
+It starts with a socket, its parent's process number and, if it is to read all formats, a word. A
+request is a line of JSON that brings two
 open files, the source and one for what is made of it: payload, or samples for a reader of archives
 that keep their sources' bytes. Answers are lines of JSON. It opens nothing by name and, where the
 kernel lets it, cannot (see `sandbox`). Its standard output and error go where the parent looks only
@@ -19,6 +20,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -28,15 +30,18 @@ import numpy as np
 import soundfile
 
 from ingest.decode import pack, read
-from ingest.formats import AvSound
+from ingest.formats import AvSound, NotLoadedError
 from ingest.payload import MAX_BYTES, Sink
 from ingest.rejection import Rejection
 from ingest.sandbox import described, lock_down
 from ingest.settings import Settings
-from ingest.sniff import is_installed
+from shards.answers import FORMATS, NEEDS
 
 MEMORY_BYTES = 2 << 30
 """Of addresses; 0.2 GiB are taken before the first file."""
+
+BEAT_S = 0.2
+"""Between two signs of life: each wakes up the parent."""
 
 MAX_FILES = 64
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -46,7 +51,9 @@ def main() -> None:
     """Serve the socket whose number is the first argument until it closes."""
     parent = int(sys.argv[2])
     limit_process(parent=parent)
+    AvSound.may_load = FORMATS in sys.argv[3:]
     warm_up()
+    AvSound.may_load = False
     denied = lock_down(parent)
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         _say(channel, {"ready": described(denied)})
@@ -93,7 +100,7 @@ def _pack_a_second(form: str) -> None:
         source.seek(0)
         sink = Sink(payload.fileno())
         pack(source, sink, name="", settings=Settings(), beat=lambda: None)
-        if is_installed():
+        if AvSound.may_load:
             source.seek(0)
             stack.enter_context(AvSound(source.fileno())).next_block(8_000)
 
@@ -103,7 +110,9 @@ def answer(request: dict[str, Any], source: int, sink: int, channel: socket.sock
     payload = Sink(sink)
     try:
         with open(source, "rb", closefd=False) as file:
-            return _asked(request)(file, payload, beat=lambda: _say(channel, {"beat": True}))
+            return _asked(request)(file, payload, beat=_Beat(channel))
+    except NotLoadedError:
+        return NEEDS
     except Rejection as rejection:
         return {"rejected": vars(rejection)}
     except MemoryError:
@@ -112,6 +121,19 @@ def answer(request: dict[str, Any], source: int, sink: int, channel: socket.sock
     except OSError as error:
         where = "sink" if payload.error else "source"
         return {"failed": {"where": where, "errno": error.errno, "message": error.strerror}}
+
+
+class _Beat:
+    """Says now and then that a file is still worked at."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._last = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last > BEAT_S:
+            _say(self._channel, {"beat": True})
+            self._last = time.monotonic()
 
 
 def _asked(request: dict[str, Any]) -> Callable[..., dict[str, Any]]:

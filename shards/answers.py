@@ -13,6 +13,9 @@ REJECTED: dict[str, type] = {"stage": str, "code": str, "message": str}
 FAILED: dict[str, type] = {"where": str, "errno": int, "message": str}
 READY: dict[str, type] = {"ready": str}
 BEAT: dict[str, type] = {"beat": bool}
+FORMATS = "formats"
+NEEDS = {"needs": FORMATS}
+"""To be started again with this word: what a file needs cannot be loaded once it is locked."""
 
 
 class Nonsense(ValueError):
@@ -37,7 +40,7 @@ def has_form(value: Any, form: dict[str, type]) -> bool:
 
 def _is_common(answer: dict[str, Any]) -> bool:
     """Whether it is one of those that every decoder may give."""
-    if has_form(answer, READY) or has_form(answer, BEAT):
+    if has_form(answer, READY) or has_form(answer, BEAT) or answer == NEEDS:
         return True
     if answer.keys() == {"rejected"}:
         return has_form(answer["rejected"], REJECTED)

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from shards.answers import Nonsense
+from shards.answers import FORMATS, NEEDS, Nonsense
 from shards.text import shown
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Worker:
         stall_s: float = STALL_S,
     ) -> None:
         self._parse = parse
-        self._command = command
+        self._command, self._extra = command, ""
         self._stall_s = stall_s
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - lives as long as we do
@@ -94,7 +94,11 @@ class Worker:
             answer = self._hear()
             if "ready" in answer:  # it was, long ago: it is no longer itself
                 raise EOFError
-            if "beat" not in answer:
+            if answer == NEEDS and self._extra != FORMATS:
+                self.kill()
+                self._extra = FORMATS
+                return self._try(request, source, sink, deadline_s)
+            if not answer.keys() & {"beat", "needs"}:
                 return answer
         raise TimeoutError(f"kept the decoder busy for more than {deadline_s:g} s")
 
@@ -123,7 +127,7 @@ class Worker:
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         with theirs:
             self._process = subprocess.Popen(
-                [*self._command, str(theirs.fileno()), str(os.getpid())],
+                [*self._command, str(theirs.fileno()), str(os.getpid()), self._extra],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,

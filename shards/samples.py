@@ -12,9 +12,14 @@ def mix(block: np.ndarray) -> np.ndarray:
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
-    """Samples in [-1, 1] as int16, rounded half up and clipped."""
-    scaled = np.multiply(samples, 32_768, dtype=np.float64)  # in float32 the half could round up
-    scaled += 0.5
-    np.floor(scaled, out=scaled)
-    np.clip(scaled, -32_768, 32_767, out=scaled)
-    return np.asarray(scaled.astype(np.int16))
+    """Samples in [-1, 1], float32, as int16, rounded half up and clipped.
+
+    floor(x + 1/2) = floor((floor(2 x) + 1) / 2), in which float32 rounds nothing.
+    """
+    doubled = samples * np.float32(65_536)
+    np.floor(doubled, out=doubled)
+    np.clip(doubled, -65_536, 65_534, out=doubled)
+    whole = doubled.astype(np.int32)
+    whole += 1
+    whole >>= 1
+    return np.asarray(whole.astype(np.int16))
