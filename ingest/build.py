@@ -11,7 +11,7 @@ from typing import Any
 
 from ingest.bucket import scan_bucket
 from ingest.card import write_card
-from ingest.catalog import commit, created_by
+from ingest.catalog import commit
 from ingest.folder import (
     check_generations,
     check_out,
@@ -29,6 +29,7 @@ from ingest.progress import Progress, Tally
 from ingest.scan import Scan, Source, scan
 from ingest.settings import Settings
 from ingest.shard import RECEIPTS, is_complete, receipt_of
+from ingest.versions import created_by
 from shards.errors import InputError
 from shards.files import read_parquet, shown
 from shards.place import REQUESTS, Place, Remote, place

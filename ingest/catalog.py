@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import platform
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import pyarrow.compute as pc
 from ingest.near import near_duplicates
 from ingest.plan import Plan, plan_paths
 from ingest.shard import RECEIPTS, receipt_name, receipt_of
-from ingest.sniff import is_installed
+from ingest.versions import our_version
 from shards.columns import ColumnFile
 from shards.files import fsync_dir, parquet_bytes, publish, read_parquet, sha256_file
 from shards.index import fingerprint, sandboxed, with_fingerprint
@@ -38,7 +36,6 @@ from shards.schema import (
 )
 from shards.sealed import sealed_bytes
 
-PACKAGES = ("numpy", "pyarrow", "soundfile", "soxr", "tinytag", "webdataset")
 TABLES = {"index": INDEX, "rejected": REJECTED, "fingerprints": FINGERPRINTS}
 """What each generation has a file of: the entry in the manifest, and the first one's name."""
 
@@ -65,18 +62,6 @@ class Gathered:
     shards: list[dict[str, Any]]
     files: dict[str, dict[str, Any]]
     rejected: list[list[dict[str, Any]]]
-
-
-def created_by() -> dict[str, str]:
-    """Versions that an archive's bytes can depend on."""
-    import soundfile
-
-    versions = {name: version(name) for name in (*PACKAGES, *(["av"] if is_installed() else []))}
-    return {
-        **versions,
-        "libsndfile": soundfile.__libsndfile_version__,
-        "python": platform.python_version(),
-    }
 
 
 def commit(
@@ -273,7 +258,7 @@ def _manifest(
     settings, latest = plan.settings, generations[-1]
     return {
         "format": FORMAT,
-        "wholetone": _our_version(),
+        "wholetone": our_version(),
         "created_by": plan.created_by,
         "settings": settings.as_dict(),
         "sample_rate": settings.sample_rate,
@@ -291,10 +276,3 @@ def _manifest(
         "generations": generations,
         "fingerprint": latest["fingerprint"],
     }
-
-
-def _our_version() -> str:
-    try:
-        return version("wholetone")
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return "unknown"

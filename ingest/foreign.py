@@ -17,7 +17,7 @@ from typing import Any
 
 from ingest.build import Built
 from ingest.card import write_card
-from ingest.catalog import TABLES, commit, created_by
+from ingest.catalog import TABLES, commit
 from ingest.folder import finished, last_manifest
 from ingest.lock import locked
 from ingest.packing import counted
@@ -29,6 +29,7 @@ from ingest.scan import Rejected
 from ingest.settings import Settings
 from ingest.shard import RECEIPTS, facts_of, receipt_name, receipt_of
 from ingest.tars import Contents, Member, MemberInputs, best_rate, look_into
+from ingest.versions import created_by
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
 from shards.process import cores
