@@ -6,6 +6,7 @@
     near_duplicate_of == ""
     split(genre) == train           tracks of that split of the label set `genre`
     split(genre) not in test, none  none: tracks that the label set does not hold
+    share(genre, 0) <= 0.1          a tenth of the training tracks of `genre`, draw 0 of many
 
 A condition is parsed, never evaluated as code. Targets of labels cannot be asked for: a plan may
 depend on who belongs to which split, never on what is true of the tracks in it.
@@ -30,6 +31,7 @@ from shards.files import shown
 from shards.index import Index
 from shards.labels import SPLITS, Labels
 from shards.schema import INDEX_SCHEMA
+from shards.share import drawn
 
 PLACES = ("row", "shard", "offset", "size", "seek")
 """Columns that say where a track lies, not what it is: another packing has others."""
@@ -46,7 +48,8 @@ _ORDER: dict[str, Callable[[Any, Any], Any]] = {
 _NEGATED = ("!=", "not in")
 _LISTS = ("in", "not in")
 _CONDITION = re.compile(
-    r"\s*(?:split\(\s*(?P<labels>[^()\s]+)\s*\)|(?P<column>\w+))\s*"
+    r"\s*(?:split\(\s*(?P<labels>[^(),\s]+)\s*\)|(?P<column>\w+)"
+    r"|share\(\s*(?P<drawn>[^(),\s]+)\s*(?:,\s*(?P<draw>[0-9]{1,9})\s*)?\))\s*"
     r"(?P<op>==|!=|<=|>=|<|>|\bnot\s+in\b|\bin\b)\s*(?P<values>[^=<>!\s].*?)\s*",
     re.ASCII,
 )
@@ -54,13 +57,18 @@ _CONDITION = re.compile(
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition: a column, or the split of a label set, compared with values."""
+    """One condition: a column, the split of a label set, or a draw of its train, and values.
+
+    Args:
+        draw: Of the label set's training tracks, None where none are drawn.
+    """
 
     text: str
     column: str
     labels: str
     op: str
     values: tuple[str, ...]
+    draw: int | None = None
 
 
 def parse(text: str) -> Condition:
@@ -73,6 +81,8 @@ def parse(text: str) -> Condition:
     values = tuple(value.strip() for value in values)
     if len(values) > 1 and op not in _LISTS:
         raise _wrong(text, f"{op} takes one value, a list wants `in`; quote a value with commas")
+    if match["drawn"]:
+        return _share(text, match["drawn"], int(match["draw"] or 0), op, values)
     column, labels = match["column"] or "", match["labels"] or ""
     if labels and (op in _ORDER or not {*values} <= {*SPLITS, UNLABELLED}):
         raise _wrong(text, f"a split is compared by == != in not in with {(*SPLITS, UNLABELLED)}")
@@ -86,8 +96,23 @@ def parse(text: str) -> Condition:
     return condition
 
 
+def _share(text: str, labels: str, draw: int, op: str, values: tuple[str, ...]) -> Condition:
+    """A share of the training tracks."""
+    try:
+        share = float(values[0])
+    except ValueError:
+        share = 0.0
+    if op != "<=" or not 0 < share <= 1:
+        raise _wrong(text, "a share of train is asked for by <= and a number in (0, 1]")
+    return Condition(text.strip(), "", labels, op, values, draw)
+
+
 def holds(condition: Condition, index: Index) -> np.ndarray:
     """Whether each track of an archive meets a condition, bool [N]."""
+    if condition.draw is not None:
+        rows = Labels.open(index, condition.labels).rows("train")
+        some = drawn(len(rows), float(condition.values[0]), seed=condition.draw)
+        return np.isin(np.arange(len(index)), rows[some])
     if condition.labels:
         met = _of_splits(condition, index)
     elif condition.op in _ORDER:

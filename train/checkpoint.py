@@ -147,6 +147,16 @@ def export_encoder(encoder: Encoder, run: Path, *, card: str) -> Path:
     return folder
 
 
+def export_head(method: Any, run: Path) -> None:
+    """Write `head/`, head.json and model.safetensors, of a method that has a head to keep."""
+    if not method.facts:
+        return
+    folder = run / "head"
+    folder.mkdir(exist_ok=True)
+    publish(folder / "model.safetensors", save(_contiguous(method.head)))
+    write_json(folder / "head.json", method.facts)
+
+
 def load_encoder(path: Path | str) -> Encoder:
     """The encoder of a run, or of an `encoder/` folder, in evaluation mode."""
     path = Path(path)

@@ -20,6 +20,7 @@ class Run:
         index: Archives made by `ingest build-shards`; several are one set, or a mixture.
         out: Folder of the run: run.json, metrics.jsonl, checkpoints/, encoder/.
         encoder: Architecture, a name of ENCODERS.
+        init: Run or encoder folder whose encoder is trained on, built as it was then.
         steps: Optimiser steps (paper: 1000 epochs of 512).
         batch_size: Tracks a step over all processes (paper: 256 pairs).
         lr: Peak learning rate (unstated in the paper and its code).
@@ -54,6 +55,7 @@ class Run:
     index: tuple[str, ...]
     out: Path
     encoder: str = "resnet"
+    init: Path | None = None
     steps: int = 512_000
     batch_size: int = 256
     lr: float = 3e-4
@@ -105,7 +107,7 @@ class Run:
 
 
 DECIDES = (
-    *("method", "encoder", "steps", "seed", "precision"),
+    *("method", "encoder", "init", "steps", "seed", "precision"),
     *("lr", "warmup_steps", "weight_decay", "clip_norm"),
 )
 """Fields that a resumed run must not change; with the method's, the encoder's and the plan's.

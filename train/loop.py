@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,15 +18,19 @@ from torch import nn
 
 from shards.batch import Batch
 from shards.draw import draw
+from shards.errors import InputError
+from shards.index import Index
+from shards.labels import Labels
 from shards.plan import TrainPlan
 from shards.stream import Stream, stream
 from shards.text import shown
 from shards.views import view_class
 from train import history
 from train.bad_records import BadRecords, bad_records_path
-from train.checkpoint import State, export_encoder, save_checkpoint
+from train.checkpoint import State, export_encoder, export_head, load_encoder, save_checkpoint
 from train.config import Run
 from train.encoders import build_encoder
+from train.encoders.encoder import Encoder
 from train.frontend import resampler
 from train.log import Log
 from train.methods import method_class
@@ -86,6 +91,7 @@ def pretrain(
     if accelerator.is_main_process:
         # Again, for a run that was killed between its last checkpoint and this.
         export_encoder(parts.method.encoder, run.out, card=history.model_card(run, reached))
+        export_head(parts.method, run.out)
         print(history.closing(run, reached), flush=True)
     return 128 + stop.signal if stop.signal is not None and reached.step < run.steps else 0
 
@@ -101,16 +107,43 @@ def assemble(run: Run, settings: dict[str, Settings]) -> Parts:
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
     view = view_class(method_class(run.method).view)(**settings["view"])
-    plan = plan_of(run, view)
+    plan = plan_of(run, view, where=method_class(run.method).where(settings["method"]))
     tracks = plan.selection
-    kept = build_encoder(run.encoder, settings["encoder"], run.seed)
+    kept = first_encoder(run, settings["encoder"])
+    if run.init is not None:
+        settings["encoder"] = dict(kept.config)
     torch.manual_seed(run.seed)
     method = method_class(run.method)(kept, **settings["method"])
-    method.setup(Archive(num_rows=tracks.num_rows, sample_rate=tracks.sample_rate, num_classes={}))
+    method.setup(
+        Archive(
+            num_rows=tracks.num_rows,
+            sample_rate=tracks.sample_rate,
+            labels=partial(open_labels, tracks.indexes),
+        )
+    )
     optimizer = adamw(method, lr=run.lr, weight_decay=run.weight_decay)
     wrapped, optimizer = accelerator.prepare(method, optimizer)
     resample = resampler(tracks.sample_rate, kept.sample_rate).to(accelerator.device)
     return Parts(accelerator, plan, method, wrapped, optimizer, resample)
+
+
+def first_encoder(run: Run, config: Settings) -> Encoder:
+    """A new encoder, or the one of `--init`, which is built as it was then."""
+    if run.init is None:
+        return build_encoder(run.encoder, config, run.seed)
+    encoder = load_encoder(run.init).train()
+    if encoder.name != run.encoder:
+        raise InputError(
+            f"{shown(run.init)} holds a {encoder.name}: give --encoder {encoder.name}."
+        )
+    return encoder
+
+
+def open_labels(indexes: Sequence[Index], name: str) -> Labels:
+    """A label set of the one archive of a run."""
+    if len(indexes) != 1:
+        raise InputError("Labels are learnt from one archive: give one --index.")
+    return Labels.open(indexes[0], name)
 
 
 def train(run: Run, parts: Parts, state: State, stream_of_batches: Stream, stop: StopFlag) -> State:
@@ -251,5 +284,6 @@ def _save(run: Run, parts: Parts, state: State) -> int:
     if parts.accelerator.is_main_process:
         save_checkpoint(run.out, parts.method, parts.optimizer, state, keep=run.keep)
         export_encoder(parts.method.encoder, run.out, card=history.model_card(run, state))
+        export_head(parts.method, run.out)
     parts.accelerator.wait_for_everyone()
     return state.step

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from shards.cache import node_cache
 from shards.index import Index
 from shards.order import window_shards_for
@@ -11,11 +13,11 @@ from shards.views.view import View
 from train.config import Run
 
 
-def plan_of(run: Run, view: View) -> TrainPlan:
-    """What stands at each position of a run."""
+def plan_of(run: Run, view: View, *, where: Sequence[str] = ()) -> TrainPlan:
+    """What stands at each position of a run, under its conditions and these."""
     cache = node_cache(run.cache, run.cache_gib, windowed=run.order == "windowed")
     indexes = [Index.open(path, cache=cache) for path in run.index]
-    tracks = select(indexes, view, where=run.where, duplicates=run.duplicates)
+    tracks = select(indexes, view, where=(*run.where, *where), duplicates=run.duplicates)
     window_shards = run.window_shards
     if run.window_gib:
         window_shards = window_shards_for(tracks.shard_bytes, run.window_gib * 2**30)

@@ -4,6 +4,7 @@ from shards.lazy import look_up
 from shards.views.view import View
 
 VIEWS = {
+    "clip": "shards.views.clip:Clip",  # one clip: fine-tuning, masked prediction
     "pair": "shards.views.pair:AnchorPositive",  # Meseguer-Brocal et al., 2024
 }
 

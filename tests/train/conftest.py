@@ -1,9 +1,11 @@
 """A small encoder and batches of small integers, for what needs no archive."""
 
+import numpy as np
 import pytest
 import torch
 
 from shards.batch import Batch
+from train.methods.method import Archive
 
 SMALL = {"clip_s": 1.0, "width": 8, "layers": (1, 1, 1, 1), "dim": 32, "n_mels": 64}
 
@@ -13,6 +15,29 @@ def small_encoder():
     from train.encoders import build_encoder
 
     return build_encoder("resnet", SMALL, seed=0)
+
+
+class PitchLabels:
+    """Labels of the tracks of `pairs`: the lower half of the pitches, and the upper."""
+
+    name, kind, classes, info = "pitch", "class", ["low", "high"], {"sha256": "0" * 64}
+
+    def rows(self, split):
+        return np.arange(8)
+
+    def targets(self, split):
+        assert split == "train"
+        return np.repeat([0, 1], 4)
+
+
+ARCHIVE = Archive(num_rows=8, sample_rate=16_000, labels=lambda name: PitchLabels())
+
+NARROW = {
+    "byol": {"projector": (32, 16)},
+    "contrastive": {"projector": (32, 16)},
+    "finetune": {"labels": "pitch", "hidden": 16},
+}
+"""Arguments of a small method of each name."""
 
 
 @pytest.fixture

@@ -9,18 +9,17 @@ from torch import nn
 from train.methods import METHODS, method_class
 from train.optimizer import adamw
 
-from .conftest import pairs
+from .conftest import ARCHIVE, NARROW, pairs
 
-TEMPLATE = {
-    "byol": {"projector": (32, 16), "predictor_hidden": 8, "momentum": 0.9},
-    "contrastive": {"projector": (32, 16)},
-}
+TEMPLATE = {**NARROW, "byol": {"projector": (32, 16), "predictor_hidden": 8, "momentum": 0.9}}
 
 
 @pytest.fixture(params=sorted(METHODS))
 def method(request, small_encoder):
     torch.manual_seed(0)
-    return method_class(request.param)(small_encoder, **TEMPLATE[request.param])
+    made = method_class(request.param)(small_encoder, **TEMPLATE[request.param])
+    made.setup(ARCHIVE)
+    return made
 
 
 def train(method, batch, steps, lr=1e-3):

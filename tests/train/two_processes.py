@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 sys.path.insert(0, os.environ["WHOLETONE_ROOT"])
-from tests.train.conftest import SMALL, pairs
+from tests.train.conftest import ARCHIVE, NARROW, SMALL, pairs
 from train.encoders import build_encoder
 from train.methods import METHODS, method_class
 from train.methods.byol import BYOL
@@ -55,14 +55,15 @@ class Double(nn.Module):
 
 
 EXTRA = {"learned_temperature": LearnedTemperature, "learned_scale": LearnedScale}
-SETTINGS = {"projector": (32, 16)}
 
 
 def build(name):
     torch.manual_seed(1)
     encoder = build_encoder("resnet", SMALL, seed=0)
     owner = EXTRA[name] if name in EXTRA else method_class(name)
-    method = owner(encoder, **SETTINGS).double()
+    method = owner(encoder, **NARROW.get(name, {"projector": (32, 16)}))
+    method.setup(ARCHIVE)
+    method.double()
     for module in method.modules():
         if hasattr(module, "frontend"):
             module.frontend = Double(module.frontend)

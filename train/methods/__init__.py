@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 METHODS = {
     "byol": "train.methods.byol:BYOL",  # Grill et al., 2020
+    "finetune": "train.methods.finetune:FineTune",  # supervised, on a share of the labels
     "contrastive": "train.methods.contrastive:Contrastive",  # NT-Xent: Chen et al., 2020
 }
 

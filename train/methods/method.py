@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from shards.batch import Batch
+from shards.labels import Labels
 from train.distributed import all_reduce, gather, world_size
 from train.encoders.encoder import Encoder
 
@@ -22,12 +24,12 @@ class Archive:
     Args:
         num_rows: Tracks, the range of `Batch.row`.
         sample_rate: Of the clips, in Hz.
-        num_classes: Classes of each target the method named.
+        labels: Opens a label set of the archive by its name.
     """
 
     num_rows: int
     sample_rate: int
-    num_classes: dict[str, int]
+    labels: Callable[[str], Labels]
 
 
 class Method(nn.Module):
@@ -39,11 +41,18 @@ class Method(nn.Module):
     """
 
     view: ClassVar[str]
-    targets: ClassVar[tuple[str, ...]] = ()
     couples: ClassVar[bool] = True
     """Whether the loss of a clip depends on other clips: then all processes' projections are
     gathered, with exact gradients, before the loss; otherwise the loss gives sums and counts."""
     encoder: Encoder
+
+    facts: dict[str, Any] | None = None
+    """Of a head that is kept beside the encoder, None if there is none; it is called `head`."""
+
+    @classmethod
+    def where(cls, settings: dict[str, Any]) -> tuple[str, ...]:
+        """Conditions on tracks that a method with these settings brings along (see `filters`)."""
+        return ()
 
     def setup(self, archive: Archive) -> None:
         """Learn the size of the data before the first step."""
