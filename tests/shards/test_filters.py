@@ -58,6 +58,8 @@ def write_set(index, name, splits):
         ("split(genre) in valid, test", lambda t: t["row"] in (1, 2)),
         ("split( genre ) == none", lambda t: t["row"] in (4, 5)),
         ("split(genre) not in test, none", lambda t: t["row"] in (0, 2, 3)),
+        ("share(genre) <= 1", lambda t: t["row"] in (0, 3)),
+        ("share( genre , 7 ) <= 1.0", lambda t: t["row"] in (0, 3)),
     ],
 )
 def test_a_condition_equals_asking_every_track(index, text, naive):
@@ -101,3 +103,23 @@ def test_a_condition_on_a_split_touches_no_target(index, monkeypatch):
     monkeypatch.setattr(Labels, "_values", never)
     assert holds(parse("split(genre) == test"), index).sum() == 1
     assert list(labels_of([parse("split(genre) == test")], index)) == ["genre"]
+
+
+def test_a_smaller_share_of_train_is_part_of_a_larger_one_and_draws_differ(tmp_path):
+    index = silent_archive(tmp_path / "a", 60)
+    write_set(index, "genre", ["train"] * 50 + ["test"] * 10)
+    shares = [holds(parse(f"share(genre, 2) <= {share}"), index) for share in (0.1, 0.5, 1)]
+    assert [int(share.sum()) for share in shares] == [5, 25, 50]
+    assert not (shares[0] & ~shares[1]).any()
+    assert not shares[2][50:].any()
+    other = holds(parse("share(genre, 3) <= 0.5"), index)
+    assert (other != shares[1]).any()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["share(genre) >= 0.5", "share(genre) <= 0", "share(genre) <= 1.5", "share(genre) <= much"],
+)
+def test_a_share_that_means_nothing_is_refused(text):
+    with pytest.raises(InputError, match="share of train"):
+        parse(text)

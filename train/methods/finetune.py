@@ -94,7 +94,10 @@ class FineTune(Method):
             "std": 1.0,
         }
         if labels.kind == "number":
-            self.facts |= {"mean": float(targets.mean()), "std": float(targets.std()) or 1.0}
+            self.facts |= {
+                "mean": float(targets.mean()),
+                "std": float(targets.std(correction=0)) or 1.0,
+            }
             targets = ((targets - self.facts["mean"]) / self.facts["std"]).float()
         by_row = targets.new_zeros((archive.num_rows, *targets.shape[1:]))
         by_row[torch.from_numpy(labels.rows("train"))] = targets
