@@ -18,10 +18,10 @@ from shards.lazy import look_up
 if TYPE_CHECKING:
     from evaluate.results import Results
 
-COMMANDS: dict[str, str] = {}
-"""First word → "module:function" of (args) that runs it; such a folder is written ./embed."""
+COMMANDS = {"compare": "evaluate.compare_cli:run"}
+"""First word → "module:function" of (args) that runs it; such a folder is written ./compare."""
 
-RESERVED = ("embed", "compare")
+RESERVED = ("embed",)
 """First words kept for commands to come."""
 
 
@@ -37,6 +37,9 @@ class Evaluation:
         batch_size: Windows embedded at a time.
         backend: Who decodes, worker processes of our own or tasks of Ray; same windows.
         num_workers: Decoding processes or tasks; inline, 0 decodes in this process.
+        protocol: Whose way from embeddings to a score to follow: linear, jukemir, layers, deezer,
+            limited, hybrid; myna-code repeats a released evaluator that selects on test.
+        drop_first_layer: With layers: leave out layer 0, 12 of 13 as the released code does.
         seed: Of heads and draws, and of the untrained encoder if the run names no seed.
         device: Where to embed; auto takes a GPU if there is one.
         precision: Of the encoder's trunk.
@@ -49,6 +52,8 @@ class Evaluation:
     batch_size: int = 64
     backend: Literal["inline", "ray"] = "inline"
     num_workers: int = 2
+    protocol: str = "linear"
+    drop_first_layer: bool = False
     seed: int = 0
     device: str = "auto"
     precision: Literal["no", "bf16", "fp16"] = "no"
@@ -81,7 +86,10 @@ def main(args: list[str] | None = None) -> int:
 def _judge(flags: Evaluation, *, command: str) -> None:
     from evaluate.embed import Extraction
     from evaluate.evaluation import evaluate
+    from evaluate.protocols import build_protocol
 
+    settings = {"drop_first_layer": True} if flags.drop_first_layer else {}
+    protocol = build_protocol(flags.protocol, **settings)
     extraction = Extraction(
         batch_size=flags.batch_size,
         backend=flags.backend,
@@ -95,6 +103,7 @@ def _judge(flags: Evaluation, *, command: str) -> None:
         flags.encoder,
         labels=flags.labels,
         out=out,
+        protocol=protocol,
         extraction=extraction,
         seed=flags.seed,
         command=command,
@@ -115,13 +124,18 @@ def _device(name: str) -> str:
 
 def _say(results: Results, out: Path) -> None:
     from evaluate.report import HTML, table
-    from evaluate.words import summary
+    from evaluate.words import protocol, summary
     from shards.files import shown
 
+    print(protocol(results.protocol))
+    print()
     if results.labels:
         print(table(results))
         print()
     print(summary(results), "One seed." if results.labels else "")
+    for label in results.labels:
+        for remark in label.remarks:
+            print(f"{label.name}: {remark}")
     for name, reason in results.skipped.items():
         print(f"not judged: {name} ({reason})")
     if results.unread:
