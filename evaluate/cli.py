@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 from tyro.conf import Positional
 
+from evaluate.embed_command import embed_command
 from shards.errors import InputError
 
 if TYPE_CHECKING:
     from evaluate.results import Results
 
-RESERVED = ("embed", "compare")
-"""First words kept for commands to come; a folder of that name is written ./embed."""
+RESERVED = ("compare",)
+"""First words kept for commands to come; a folder of that name is written ./compare."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Judge a pre-trained encoder on the labels of an archive, beside two baselines.
+
+    `evaluate embed --help` tells how to write embeddings to a file.
 
     Args:
         shards: Archive made by `ingest build-shards`, with labels from `ingest labels`.
@@ -58,6 +61,9 @@ def main(args: list[str] | None = None) -> int:
     try:
         if args and args[0] in RESERVED:
             raise InputError(f"`evaluate {args[0]}` is not there yet; want `evaluate SHARDS …`.")
+        if args[:1] == ["embed"]:
+            embed_command(args[1:])
+            return 0
         flags = tyro.cli(Evaluation, args=args, prog="evaluate")
         _judge(flags, command=shlex.join(["evaluate", *args]))
     except (InputError, PermissionError) as error:
@@ -72,14 +78,14 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _judge(flags: Evaluation, *, command: str) -> None:
-    from evaluate.embed import Extraction
+    from evaluate.embed import Extraction, device_of
     from evaluate.evaluation import evaluate
 
     extraction = Extraction(
         batch_size=flags.batch_size,
         backend=flags.backend,
         num_workers=flags.num_workers,
-        device=_device(flags.device),
+        device=device_of(flags.device),
         precision=flags.precision,
     )
     out = flags.out or flags.encoder / "evaluation"
@@ -93,17 +99,6 @@ def _judge(flags: Evaluation, *, command: str) -> None:
         command=command,
     )
     _say(results, out)
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return str(torch.empty(0, device=name).device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"No device {name!r} here; want cpu, cuda or cuda:N.") from error
 
 
 def _say(results: Results, out: Path) -> None:
