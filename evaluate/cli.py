@@ -18,16 +18,18 @@ from shards.lazy import look_up
 if TYPE_CHECKING:
     from evaluate.results import Results
 
-COMMANDS = {"compare": "evaluate.compare_cli:run"}
-"""First word → "module:function" of (args) that runs it; such a folder is written ./compare."""
-
-RESERVED = ("embed",)
-"""First words kept for commands to come."""
+COMMANDS = {
+    "embed": "evaluate.embed_command:embed_command",
+    "compare": "evaluate.compare_command:compare_command",
+}
+"""First word → "module:function" of (args) that runs it; such a folder is written ./embed."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Judge a pre-trained encoder on the labels of an archive, beside two baselines.
+
+    `evaluate embed --help` tells how to write embeddings to a file.
 
     Args:
         shards: Archive made by `ingest build-shards`, with labels from `ingest labels`.
@@ -68,8 +70,6 @@ def main(args: list[str] | None = None) -> int:
         if args and args[0] in COMMANDS:
             look_up("command", COMMANDS, args[0])(args[1:])
             return 0
-        if args and args[0] in RESERVED:
-            raise InputError(f"`evaluate {args[0]}` is not there yet; want `evaluate SHARDS …`.")
         flags = tyro.cli(Evaluation, args=args, prog="evaluate")
         _judge(flags, command=shlex.join(["evaluate", *args]))
     except (InputError, PermissionError) as error:
@@ -84,7 +84,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _judge(flags: Evaluation, *, command: str) -> None:
-    from evaluate.embed import Extraction
+    from evaluate.embed import Extraction, device_of
     from evaluate.evaluation import evaluate
     from evaluate.protocols import build_protocol
 
@@ -94,7 +94,7 @@ def _judge(flags: Evaluation, *, command: str) -> None:
         batch_size=flags.batch_size,
         backend=flags.backend,
         num_workers=flags.num_workers,
-        device=_device(flags.device),
+        device=device_of(flags.device),
         precision=flags.precision,
     )
     out = flags.out or flags.encoder / "evaluation"
@@ -109,17 +109,6 @@ def _judge(flags: Evaluation, *, command: str) -> None:
         command=command,
     )
     _say(results, out)
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return str(torch.empty(0, device=name).device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"No device {name!r} here; want cpu, cuda or cuda:N.") from error
 
 
 def _say(results: Results, out: Path) -> None:

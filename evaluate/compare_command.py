@@ -42,7 +42,7 @@ class Comparison:
     seed: int = 0
 
 
-def run(args: list[str]) -> None:
+def compare_command(args: list[str]) -> None:
     """Compare as the flags say, print a table, write JSON and a page."""
     flags = tyro.cli(Comparison, args=args, prog="evaluate compare")
     from evaluate.compare import compare
