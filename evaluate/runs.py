@@ -66,7 +66,9 @@ def read_run(path: Path) -> Judged:
     return Judged(path.parent, results)
 
 
-def by_method(runs: Sequence[Judged], named: Mapping[str, Sequence[Judged]]) -> dict[str, list[Judged]]:
+def by_method(
+    runs: Sequence[Judged], named: Mapping[str, Sequence[Judged]]
+) -> dict[str, list[Judged]]:
     """Method → its runs: those named as given, the others by what they were trained with."""
     methods: dict[str, list[Judged]] = {name: list(some) for name, some in named.items()}
     for run in runs:

@@ -21,9 +21,7 @@ from evaluate.samples import Samples
 from evaluate.scaler import Scaler
 from evaluate.tasks import Task
 
-DISTINCT = tuple(
-    dict.fromkeys(replace(c, standardise=False, input_dropout=0.0) for c in GRID)
-)
+DISTINCT = tuple(dict.fromkeys(replace(c, standardise=False, input_dropout=0.0) for c in GRID))
 """Of 216 configurations 72 differ, as neither the switch for scaling nor input dropout works."""
 
 
@@ -48,7 +46,7 @@ class MynaCode(Protocol):
         f"Training ends after at most {SCHEDULE.max_steps} steps.",
     )
     aggregation: ClassVar[str] = (
-        "Windows of 3 s are trained on as they are; a track's outputs are the mean over its windows."
+        "Heads train on windows of 3 s; a track's outputs are the mean over its windows."
     )
     unit: ClassVar[Literal["track", "window"]] = "window"
     window_s: ClassVar[float | None] = 3.0

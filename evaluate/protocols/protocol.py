@@ -104,7 +104,7 @@ class Protocol(ABC):
     kinds: ClassVar[tuple[str, ...]] = TRACK_LEVEL
     unit: ClassVar[Literal["track", "window"]] = "track"
     window_s: ClassVar[float | None] = None
-    """Length of a window, whatever the labels ask for; if None, theirs or the encoder's own clip."""
+    """Length of a window; if None, what the labels ask for, or the encoder's own clip."""
     selects_on_test: ClassVar[bool] = False
 
     @property
