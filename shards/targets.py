@@ -7,6 +7,8 @@
     group     int64 [n]       number of the piece; tracks of one number are versions of it
     beats     object [n]      Events: instants, value = place in the bar from 1, 0 if unknown
     segments  object [n]      Events: intervals, value = number of the class
+
+Numbers of classes, keys and pieces are positions in `Labels.names`.
 """
 
 from __future__ import annotations
