@@ -126,7 +126,7 @@ class MfccStatistics(Statistics):
 
 
 class ChromaStatistics(Statistics):
-    """Of the share of each pitch class, C to B, in the power of frames of about 0.5 s; A is 440 Hz."""
+    """Of the share of each pitch class, C to B with A at 440 Hz, in the power of 0.5 s and more."""
 
     name = "chroma statistics"
 

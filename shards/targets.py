@@ -128,4 +128,4 @@ def spread_by(kind: str, targets: np.ndarray, num_names: int) -> np.ndarray:
     if kind == "tags":
         commonness = np.where(targets > 0, targets.sum(axis=0), np.inf)
         return np.asarray(commonness.min(axis=1, initial=np.inf))
-    return targets.astype(np.float64)
+    return np.asarray(targets, np.float64)
