@@ -13,12 +13,16 @@ import tyro
 from tyro.conf import Positional
 
 from shards.errors import InputError
+from shards.lazy import look_up
 
 if TYPE_CHECKING:
     from evaluate.results import Results
 
+COMMANDS: dict[str, str] = {}
+"""First word → "module:function" of (args) that runs it; such a folder is written ./embed."""
+
 RESERVED = ("embed", "compare")
-"""First words kept for commands to come; a folder of that name is written ./embed."""
+"""First words kept for commands to come."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,9 @@ def main(args: list[str] | None = None) -> int:
     if args[:1] == ["run"]:
         del args[0]
     try:
+        if args and args[0] in COMMANDS:
+            look_up("command", COMMANDS, args[0])(args[1:])
+            return 0
         if args and args[0] in RESERVED:
             raise InputError(f"`evaluate {args[0]}` is not there yet; want `evaluate SHARDS …`.")
         flags = tyro.cli(Evaluation, args=args, prog="evaluate")

@@ -19,11 +19,14 @@ from evaluate.bootstrap import half_test, interval, paired_difference
 from evaluate.embed import Embedder, Extraction, embed_tracks, window_frames
 from evaluate.embeddings import Embeddings
 from evaluate.maps import Map
+from evaluate.features import Feature
 from evaluate.metrics import METRICS, judged
 from evaluate.parallel import each_on_one_core
-from evaluate.probe import Verdict, judge, objection
+from evaluate.probe import judge, objection
+from evaluate.protocols.protocol import Terms
 from evaluate.report import write_report
 from evaluate.results import Contender, LabelResult, Results, Score
+from evaluate.verdict import Verdict
 from evaluate.words import remarks
 from shards.errors import InputError
 from shards.files import read_json, shown, write_json
@@ -168,7 +171,14 @@ def judge_all(
     """Label set → verdicts in the order of the contenders; a probe a core."""
     pairs = [(one, name) for one in label_sets for name in vectors[one.name]]
     work = [
-        partial(judge, one, vectors[one.name][name], encoder=name, folder=folder, seed=seed)
+        partial(
+            judge,
+            one,
+            {Feature().name: vectors[one.name][name]},
+            encoder=name,
+            folder=folder,
+            terms=Terms(seed),
+        )
         for one, name in pairs
     ]
     with Progress("judge", total=len(work), unit="probes") as bar:
@@ -182,18 +192,16 @@ def judge_all(
 def label_result(labels: Labels, verdicts: list[Verdict], *, seed: int) -> LabelResult:
     """Scores of the verdicts on one label set, each after the first compared with the first."""
     first = verdicts[0]
-    metric = METRICS[first.choice.task.metrics[0]]
-    constant = first.choice.task.constant(len(first.rows))
     result = LabelResult(
         name=labels.name,
         kind=labels.kind,
-        metric=first.choice.task.metrics[0],
+        metric=first.metrics[0],
         classes=labels.classes,
         counts=first.counts,
         test_groups=len(np.unique(first.groups)),
         split=labels.info.get("split", {}),
         label_sha256=labels.info["sha256"],
-        constant=metric.score(constant, first.targets),
+        constant=first.constant,
         scores=[score(verdict, first, seed) for verdict in verdicts],
         remarks=[],
     )
@@ -204,7 +212,7 @@ def label_result(labels: Labels, verdicts: list[Verdict], *, seed: int) -> Label
 
 def score(verdict: Verdict, trained: Verdict, seed: int) -> Score:
     """How sure a verdict is, and how far behind the trained encoder's."""
-    metrics = verdict.choice.task.metrics
+    metrics = verdict.metrics
 
     def weighted(of: Verdict) -> Any:
         return lambda weights: METRICS[metrics[0]].weighted(of.outputs, of.targets, weights)
@@ -220,9 +228,9 @@ def score(verdict: Verdict, trained: Verdict, seed: int) -> Score:
         interval=interval(weighted(verdict), verdict.groups, seed=seed),
         half_test=half_test(weighted(verdict), len(verdict.rows), seed=seed),
         behind_trained=difference,
-        valid_score=verdict.choice.valid_score,
-        chosen=asdict(verdict.choice.head.configuration),
-        grid_size=len(verdict.choice.trials),
+        valid_score=verdict.valid_score,
+        chosen=verdict.chosen,
+        grid_size=verdict.grid_size,
         embeddings=verdict.embeddings,
         selection=f"selections/{verdict.label}--{verdict.encoder}.json",
         selection_sha256=verdict.selection_sha256,

@@ -6,7 +6,7 @@ is written before its held-out targets open (`Labels.folds`, `probe.judge`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,10 @@ import numpy as np
 
 from evaluate.bootstrap import Interval, Score, group_weights, percentile_interval
 from evaluate.embeddings import Embeddings
-from evaluate.heads import Configuration
 from evaluate.metrics import METRICS
 from evaluate.parallel import each_on_one_core
-from evaluate.probe import GRID, judge
+from evaluate.probe import judge
+from evaluate.protocols.protocol import Protocol, Terms
 from evaluate.tasks import TASKS
 from shards.errors import InputError
 from shards.labels import Labels
@@ -71,12 +71,12 @@ class OutOfFold:
 
 def cross_validate(
     labels: Labels,
-    embeddings: Embeddings,
+    features: Mapping[str, Embeddings],
     *,
     encoder: str,
     folder: Path,
     num_folds: int = 5,
-    grid: Sequence[Configuration] = GRID,
+    protocol: Protocol | None = None,
     seed: int = 0,
 ) -> OutOfFold:
     """Predictions for every track of a label set; the inner choice is made on the next fold."""
@@ -84,11 +84,11 @@ def cross_validate(
         partial(
             judge,
             fold,
-            embeddings,
+            features,
             encoder=f"{encoder}-fold{i}",
             folder=folder,
-            grid=grid,
-            seed=seed,
+            protocol=protocol,
+            terms=Terms(seed),
         )
         for i, fold in enumerate(labels.folds(num_folds, seed=seed))
     ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluate.embeddings import Embeddings
-from evaluate.probe import Scaler, Verdict
+from evaluate.scaler import Scaler
+from evaluate.verdict import Verdict
 from shards.labels import Labels
 
 MAX_POINTS = 2000

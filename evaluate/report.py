@@ -94,10 +94,7 @@ def sentences(results: Results) -> list[tuple[LabelResult, list[tuple[str, str]]
 
 def configuration(score: Score) -> str:
     """The chosen configuration in a few words."""
-    chosen = score.chosen
-    head = "linear" if chosen["head"] == "linear" else "MLP 512"
-    dropout = f", dropout {chosen['dropout']:g}" if chosen["dropout"] else ""
-    return f"{head}, λ {chosen['weight_decay']:g}{dropout}"
+    return str(score.chosen["title"])
 
 
 def curve_facts(curve: Sequence[dict[str, Any]]) -> str:
