@@ -1,7 +1,7 @@
 """Heads on frames, trained together: every pass over the tokens serves all configurations.
 
-A pass takes every track of train once, in another order each time, and of each as many random
-crops as fill it; then all heads look at whole tracks of valid.
+A pass takes every track of train once, by ascending row, which is no order of the music's, and of
+each as many random crops as fill it; then all heads look at whole tracks of valid.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Truth = dict[int, np.ndarray]
 """Index row → its beats in seconds, ascending."""
 
 NEIGHBOURS = 1
-"""Frames to either side of a beat that are called beats too, in training only (Li et al., 2022)."""
+"""Frames to either side of a beat that are called beats too, in training only (Ma et al., 2023)."""
 
 SHUFFLED_BATCHES = 4
-"""Batches whose crops are mixed, so that one does not hold crops of a single long track."""
+"""Batches at least whose crops are mixed: one alone might hold crops of a single long track."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class TrainedHead:
 
 
 def frame_grid(num_layers: int, heads: Sequence[str] = ("mlp",)) -> tuple[FrameConfiguration, ...]:
-    """The sum of all layers, and each layer alone (the sweep of Li et al., 2022)."""
+    """The sum of all layers, and each layer alone (the sweep of Ma et al., 2023)."""
     layers = (None, *range(num_layers)) if num_layers > 1 else (0,)
     return tuple(FrameConfiguration(head, layer) for head in heads for layer in layers)
 
@@ -88,8 +88,7 @@ def train_frame_heads(
     runs = [_Run(configuration, scaler, seed, device) for configuration in configurations]
     alive = runs
     for epoch in range(1, schedule.max_epochs + 1):
-        visited = tracks.of(luck.permutation(rows))
-        for batch in batches(visited, train, tracks.rate_hz, schedule, luck):
+        for batch in batches(tracks.of(rows), train, tracks.rate_hz, schedule, luck):
             for run in alive:
                 run.descend(*batch)
         _look(alive, tracks, valid, epoch)

@@ -15,6 +15,8 @@ from sklearn.metrics import (
 )
 
 from evaluate import weighted
+from evaluate.beats.scores import BEAT_SCORES
+from evaluate.segments_scores import SEGMENT_SCORES
 
 
 def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
@@ -76,10 +78,25 @@ class Metric:
     chance: float = float("nan")
 
 
+def of_results(
+    title: str, weighted: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> Metric:
+    """A metric that reads per-track results [n, m], and no targets, under weights [S, n]."""
+
+    def score(results: np.ndarray, targets: np.ndarray) -> float:
+        return float(weighted(results, np.ones((1, len(results))))[0])
+
+    def under(results: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return weighted(results, weights)
+
+    return Metric(title, score, under)
+
+
 METRICS = {
     "accuracy": Metric("accuracy", accuracy, weighted.accuracy),
     "roc_auc": Metric("ROC-AUC", roc_auc, weighted.roc_auc, chance=0.5),
     "average_precision": Metric("mAP", average_precision, weighted.average_precision),
     "r2": Metric("R²", r2, weighted.r2, chance=0.0),
     "mae": Metric("MAE", mae, weighted.mae),
+    **{name: of_results(*told) for name, told in (BEAT_SCORES | SEGMENT_SCORES).items()},
 }

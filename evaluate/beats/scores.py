@@ -6,12 +6,13 @@ pair at most. A track without a true or without a found beat has an F of 0 (as m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 TOLERANCES_S = {"20": 0.02, "70": 0.07}
-"""20 ms: Li et al. (2022), MAP-Music2Vec, text; 70 ms: everybody else's, and its code."""
+"""20 ms: Ma et al. (2023), text; 70 ms: everybody else's, and its code."""
 
 TRIM_S = 5.0
 """The literature of beat tracking leaves out all before."""
@@ -69,3 +70,13 @@ def pooled_f(tolerance: str, outputs: np.ndarray, weights: np.ndarray) -> np.nda
     )
     everything = 2 * hits + false + missed
     return np.asarray(np.divide(2 * hits, everything, out=np.zeros_like(hits), where=hits > 0))
+
+
+BEAT_SCORES: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
+    "f70": ("F, 70 ms", partial(mean_of, "f70")),
+    "f20": ("F, 20 ms", partial(mean_of, "f20")),
+    "f70_pooled": ("F, 70 ms, pooled", partial(pooled_f, "70")),
+    "f20_pooled": ("F, 20 ms, pooled", partial(pooled_f, "20")),
+    "f70_trimmed": ("F, 70 ms, after 5 s", partial(mean_of, "f70_trimmed")),
+}
+"""Name of a metric → its title, and the score [S] of outputs [n, 9] under weights [S, n]."""
