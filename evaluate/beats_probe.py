@@ -151,7 +151,11 @@ def cross_validate_beats(
 
 def objection(train: Sequence[Events], valid: Sequence[Events]) -> str:
     """Why these beats can teach nothing, "" if they can."""
-    empty = [name for name, some in (("train", train), ("valid", valid)) if not any(len(one) > 1 for one in some)]
+    empty = [
+        name
+        for name, some in (("train", train), ("valid", valid))
+        if not any(len(one) > 1 for one in some)
+    ]
     return f"no two beats in a track of {' and '.join(empty)}" if empty else ""
 
 

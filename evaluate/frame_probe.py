@@ -25,7 +25,7 @@ Truth = dict[int, np.ndarray]
 """Index row → its beats in seconds, ascending."""
 
 NEIGHBOURS = 1
-"""Frames to either side of a beat that are called beats too, in training only (Ma et al., 2023)."""
+"""Frames to either side of a beat that are learnt as beats too (Ma et al., 2023, sec. 3.2)."""
 
 SHUFFLED_BATCHES = 4
 """Batches at least whose crops are mixed: one alone might hold crops of a single long track."""
@@ -143,7 +143,9 @@ def _dealt(
     order = luck.permutation(len(crops))
     for first in range(0, len(crops), size):
         some = [crops[i] for i in order[first : first + size]]
-        tokens, labels, mask = (torch.from_numpy(np.stack(part)) for part in zip(*some, strict=True))
+        tokens, labels, mask = (
+            torch.from_numpy(np.stack(part)) for part in zip(*some, strict=True)
+        )
         yield tokens, labels, mask
 
 
@@ -175,7 +177,7 @@ def _heard(
     """F-measure of a track's peaks at 70 ms, the sum of its frames' losses, how many frames."""
     found = pick_peaks(activation(logits, track.mask), rate_hz=rate_hz)
     f70 = beat_results([times_s], [found])[0, COLUMNS.index("f70")]
-    labels = beat_frames(times_s, len(logits), rate_hz, neighbours=0)
+    labels = beat_frames(times_s, len(logits), rate_hz)  # what was learnt, or all would overshoot
     loss = np.logaddexp(0, logits) - labels * logits
     return float(f70), float(loss[track.mask].sum()), int(track.mask.sum())
 

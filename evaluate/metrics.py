@@ -78,9 +78,7 @@ class Metric:
     chance: float = float("nan")
 
 
-def of_results(
-    title: str, weighted: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> Metric:
+def of_results(title: str, weighted: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Metric:
     """A metric that reads per-track results [n, m], and no targets, under weights [S, n]."""
 
     def score(results: np.ndarray, targets: np.ndarray) -> float:

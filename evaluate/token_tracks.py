@@ -1,4 +1,4 @@
-"""Tokens of whole tracks: windows stitched in time, kept up to a limit, streamed again beyond it."""
+"""Tokens of whole tracks: windows stitched in time, kept up to a limit, streamed again beyond."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_the_decoder_answers_as_madmom_does(madmoms_answers):
     assert len(madmoms_answers) > 0
     for case in madmoms_answers:
         found = decode_beats(np.array(case["activation"]), rate_hz=case["fps"])
-        np.testing.assert_array_equal(np.round(found, 6), np.round(case["beats"], 6))
+        np.testing.assert_array_equal(np.round(found, 5), case["beats"])  # of so many digits
 
 
 def naive_path(states, log_density):
@@ -135,13 +135,14 @@ def random_tracks(count, seed=0):
     """True and found beats of tracks, some found well, some badly, one not at all."""
     rng = np.random.default_rng(seed)
     for i in range(count):
-        truth = np.sort(rng.uniform(0, 30, rng.integers(1, 60)))
+        truth = np.sort(rng.uniform(0, 30, rng.integers(20, 60)))
         kept = truth[rng.random(len(truth)) < 0.8]
         found = kept + rng.normal(0, 0.04, len(kept))
         found = np.sort(np.append(found, rng.uniform(0, 30, 5)).clip(0))
         yield truth, found if i else np.empty(0)
 
 
+@pytest.mark.filterwarnings("ignore:Estimated beats are empty")
 def test_scores_are_those_of_mir_eval():
     truth, found = zip(*random_tracks(40), strict=True)
     results = beat_results(truth, found)

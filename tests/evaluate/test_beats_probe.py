@@ -1,11 +1,9 @@
 """Heads on frames and the judge of beats, on tokens that are planted and on encoders that hear."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 from evaluate.beats_probe import BEAT_METRICS, judge_beats, metronome, objection
@@ -184,7 +182,10 @@ def test_frames_that_nobody_heard_change_no_weight():
     short = FrameSchedule(max_epochs=2, crop_s=6.0)  # longer than the tracks
     shas = set()
     for filled in (0.0, 1e3):
-        padded = {i: np.pad(x, ((0, 0), (0, 30), (0, 0)), constant_values=filled) for i, x in heard.items()}
+        padded = {
+            i: np.pad(x, ((0, 0), (0, 30), (0, 0)), constant_values=filled)
+            for i, x in heard.items()
+        }
         mask = np.arange(180) < 150
 
         def read(rows, padded=padded, mask=mask):
@@ -213,7 +214,7 @@ def bursts(archive, targets):
     for i in range(12):
         times_s = beat_times(75 + 9 * i, seconds, begin_s=rng.uniform(0.1, 0.5))
         levels = 0.02 * rng.random(NUM_BANDS)
-        tracks.append(with_beats(planted_track(levels, seconds, seed=i), times_s, band=4))
+        tracks.append(with_beats(planted_track(levels, seconds, seed=i), times_s, band=4, level=0.15))
         beats.append(cell(times_s))
     index = archive(tracks)
     splits = [("train", "valid", "test")[i // 2 % 3] for i in range(12)]
@@ -238,6 +239,9 @@ def test_planted_beats_are_found_in_the_layer_they_lie_in(bursts, planted_encode
     sweep = {
         one.facts["layer"]: one.scores["f70"] for one in verdict.others if one.series == "layer"
     }
+    print(
+        sweep, verdict.chosen, verdict.constant, [(o.title, o.valid_score) for o in verdict.others]
+    )
     assert all(sweep[layer] < 0.6 for layer in (0, 12))
     written = json.loads((tmp_path / "beats--e.json").read_text())
     assert written["chosen"] == verdict.chosen
