@@ -29,6 +29,7 @@ class LogMelStatistics(nn.Module):
     """
 
     name = "log-mel statistics"
+    any_length = True
 
     window: Tensor
     bands: Tensor

@@ -1,4 +1,8 @@
-"""Tokens of every window of some tracks, streamed."""
+"""frames_of(): the tokens of every window of some tracks, one after another, never all at once.
+
+For tasks in time (beats, sections): tokens of hours of music would fill a disk, so what is learnt
+from them is learnt while they pass.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import nn
 
-from evaluate.embed import Extraction, window_frames
+from evaluate.embed import Embedder, Extraction, window_frames
+from evaluate.forward import Forward
+from evaluate.parted_plan import batch_windows
 from shards.errors import InputError
 from shards.index import Index
 from shards.plan import WindowPlan
+from shards.progress import Progress
 from shards.stream import stream
 from train.encoders.encoder import Encoder
-from train.frontend import resampler
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens of one window."""
+    """Tokens of one window; token n begins at `start_s` + n / the encoder's frame rate.
+
+    Args:
+        row: Index row of the track.
+        window: Its number in the track.
+        start_s: Where in the track it begins.
+        tokens: float32 [K, N, D]; K is 1 where only the last layer was asked for.
+        mask: bool [N], True where a token lies inside the track.
+    """
 
     row: int
     window: int
@@ -29,15 +41,16 @@ class Tokens:
     mask: np.ndarray
 
 
-def frame_rate_hz(encoder):
-    if getattr(encoder, "frame_rate_hz", None) is None:
+def frame_rate_hz(encoder: Embedder) -> float:
+    """Tokens a second; `InputError` if the encoder has no tokens in time."""
+    rate_hz = encoder.frame_rate_hz if isinstance(encoder, Encoder) else None
+    if rate_hz is None:
         raise InputError(f"{encoder.name} gives no tokens in time: it cannot be judged by frames.")
-    return encoder.frame_rate_hz
+    return rate_hz
 
 
-@torch.inference_mode()
 def frames_of(
-    encoder: Encoder,
+    encoder: Embedder,
     index: Index,
     rows: np.ndarray,
     *,
@@ -45,26 +58,49 @@ def frames_of(
     extraction: Extraction | None = None,
     layers: bool = False,
 ) -> Iterator[Tokens]:
-    """Windows of tracks in the order of `rows`."""
-    extraction = extraction or Extraction()
-    plan = WindowPlan(index, np.unique(rows), clip_frames=window_frames(encoder, index, window_s))
-    resample = resampler(index.sample_rate, encoder.sample_rate)
-    with stream(
-        plan, batch_size=min(extraction.batch_size, plan.stop), num_workers=extraction.num_workers
-    ) as batches:
+    """Tokens window by window, tracks by ascending row, windows end to end up to a track's end.
+
+    The last window of a track is kept however little of it is inside. A window that cannot be
+    read is left out.
+
+    Args:
+        encoder: In eval mode, on the extraction's device.
+        index: The archive.
+        rows: Index rows wanted, in any order.
+        window_s: Length of a window; the encoder's own clip if None.
+        extraction: How to read and compute.
+        layers: Every layer, not only the last.
+    """
+    frame_rate_hz(encoder)
+    rows = np.unique(np.asarray(rows, np.int64))
+    plan = WindowPlan(
+        index, rows, clip_frames=window_frames(encoder, index, window_s), inside=0.0
+    )
+    return _tokens(encoder, plan, extraction or Extraction(), layers) if plan.stop else iter(())
+
+
+def _tokens(
+    encoder: Embedder, plan: WindowPlan, extraction: Extraction, layers: bool
+) -> Iterator[Tokens]:
+    rate_hz = plan.selection.sample_rate
+    size = min(plan.stop, batch_windows(encoder, plan.clip_frames, rate_hz, extraction))
+    forward = Forward(encoder, rate_hz, extraction)
+    with (
+        Progress(f"tokens, {encoder.name}", total=plan.stop, unit="windows") as bar,
+        stream(
+            plan,
+            batch_size=size,
+            backend=extraction.backend,
+            num_workers=extraction.num_workers,
+        ) as batches,
+    ):
         for batch in batches:
-            waveform = resample(torch.from_numpy(batch.clips[:, 0].copy()).float() / 32768)
-            short = max(0, encoder.clip_frames - waveform.shape[1])
-            waveform = nn.functional.pad(waveform, (0, short))
-            true = torch.from_numpy(batch.frames[:, 0] * encoder.sample_rate // index.sample_rate)
-            encoded = encoder.trunk(encoder.frontend(waveform), true)
-            kept = encoded.layers if layers else encoded.layers[-1:]
-            for i in np.flatnonzero(batch.valid):
-                start = int(batch.start[i, 0])
-                yield Tokens(
-                    row=int(batch.row[i]),
-                    window=start // plan.hop_frames,
-                    start_s=start / index.sample_rate,
-                    tokens=kept[:, i].numpy(),
-                    mask=encoded.mask[i].numpy(),
-                )
+            read = batch.valid
+            row, start = batch.row[read].tolist(), batch.start[read, 0].tolist()
+            if row:
+                clips, frames = batch.clips[read, 0], batch.frames[read, 0]
+                tokens, mask = forward.tokens(clips, frames, layers=layers)
+                for i, at in enumerate(start):
+                    number, start_s = at // plan.hop_frames, at / rate_hz
+                    yield Tokens(row[i], number, start_s, tokens[i], mask[i])
+            bar.update(int((batch.position < plan.stop).sum()))

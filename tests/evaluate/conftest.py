@@ -105,7 +105,9 @@ def write_targets(
     """A label set for the first tracks of an archive; thirds of groups are split if not given."""
     pieces = kind == "group"  # versions of one piece are never parted
     groups = groups or [f"g{piece}" for piece in (targets if pieces else range(len(targets)))]
-    splits = splits or [("train", "train", "valid", "test")[i % 4] for i in range(len(targets))]
+    number_of = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    dealt = [number_of[group] for group in groups] if pieces else range(len(targets))
+    splits = splits or [("train", "train", "valid", "test")[number % 4] for number in dealt]
     classes = {
         "class": lambda: sorted(set(targets)),
         "tags": lambda: sorted(set().union(*targets)),
