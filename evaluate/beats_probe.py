@@ -21,6 +21,7 @@ from evaluate.grouped_cv import OutOfFold, out_of_fold
 from evaluate.metrics import METRICS
 from evaluate.probe import selection_path
 from evaluate.protocols.protocol import Terms
+from evaluate.results import plain
 from evaluate.token_tracks import TokenTracks
 from evaluate.verdict import Other, Verdict
 from shards.files import write_json
@@ -96,7 +97,7 @@ def judge_beats(
     found = find_beats(fixed, heads, tracks, rows["test"])
     path = selection_path(folder, labels.name, encoder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, selection(labels, tracks, encoder, heads, trials, fixed, terms.seed))
+    write_json(path, plain(selection(labels, tracks, encoder, heads, trials, fixed, terms.seed)))
     events, sha256 = labels.test_targets(path)
     judged = tracks.known(rows["test"])
     truth = [one.start_s for one in events[judged]]

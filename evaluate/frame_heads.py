@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evaluate.heads import HIDDEN_DIM
+from evaluate.configuration import HIDDEN_DIM
 from evaluate.token_tracks import TokenTrack
 from shards.errors import InputError
 

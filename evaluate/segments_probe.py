@@ -17,6 +17,7 @@ from evaluate.metrics import METRICS
 from evaluate.probe import embeddings_id, known_rows, selection, selection_path
 from evaluate.protocols.linear import Linear
 from evaluate.protocols.protocol import Protocol, Terms
+from evaluate.results import plain
 from evaluate.samples import Samples
 from evaluate.segments_scores import SEGMENT_SCORES, segment_results
 from evaluate.tasks import TASKS
@@ -109,7 +110,9 @@ def judge_segments(
     found = [candidate.predict(test).argmax(axis=1) for candidate in decision.candidates]
     path = selection_path(folder, labels.name, encoder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, selection(labels, features, encoder, task, protocol, decision, terms.seed))
+    write_json(
+        path, plain(selection(labels, features, encoder, task, protocol, decision, terms.seed))
+    )
     events, sha256 = labels.test_targets(path)
     judged = np.isin(labels.rows("test"), rows["test"])
     truth = windows["test"].classes(rows["test"], events[judged], window_s)

@@ -214,7 +214,8 @@ def bursts(archive, targets):
     for i in range(12):
         times_s = beat_times(75 + 9 * i, seconds, begin_s=rng.uniform(0.1, 0.5))
         levels = 0.02 * rng.random(NUM_BANDS)
-        tracks.append(with_beats(planted_track(levels, seconds, seed=i), times_s, band=4, level=0.15))
+        track = planted_track(levels, seconds, seed=i)
+        tracks.append(with_beats(track, times_s, band=4, level=0.15))
         beats.append(cell(times_s))
     index = archive(tracks)
     splits = [("train", "valid", "test")[i // 2 % 3] for i in range(12)]
