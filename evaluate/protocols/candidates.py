@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluate.heads import Configuration, Head
+from evaluate.heads import Configuration, Head, Schedule
 from evaluate.tasks import Task
 
 
@@ -49,6 +50,19 @@ def title(configuration: Configuration) -> str:
     if configuration.standardise:
         words.append("standardised")
     return ", ".join(words)
+
+
+def grid_settings(
+    grid: Sequence[Configuration], schedule: Schedule | Mapping[str, Schedule]
+) -> dict[str, Any]:
+    """How many configurations there are, and a hash that tells other ones apart."""
+    some = dict(schedule) if isinstance(schedule, Mapping) else {"": schedule}
+    facts = [[asdict(c) for c in grid], {name: asdict(one) for name, one in some.items()}]
+    text = json.dumps(facts, sort_keys=True)
+    return {
+        "configurations": len(grid),
+        "grid_sha256": hashlib.sha256(text.encode()).hexdigest()[:16],
+    }
 
 
 def weights_sha256(weights: Sequence[Tensor]) -> str:

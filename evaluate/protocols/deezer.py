@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from evaluate.heads import Configuration, Schedule
+from evaluate.protocols.candidates import grid_settings
 from evaluate.protocols.protocol import Decision, Protocol, Terms
 from evaluate.protocols.training import candidate, train, trials
 from evaluate.samples import Samples
@@ -41,6 +42,11 @@ class Deezer(Protocol):
 
     def __init__(self, *, schedule: Schedule = SCHEDULE) -> None:
         self.schedule = schedule
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Which configurations, trained for how long."""
+        return grid_settings(GRID, self.schedule)
 
     def decide(self, task: Task, train_: Samples, valid: Samples, terms: Terms) -> Decision:
         """The rate with the lowest loss on valid."""

@@ -36,7 +36,7 @@ class Hybrid(Protocol):
     @property
     def settings(self) -> dict[str, Any]:
         """What is run on each pool."""
-        return {"inner": self.inner.name}
+        return {"inner": self.inner.name, **self.inner.settings}
 
     def features(self, encoder: Embedder) -> tuple[Feature, ...]:
         """Every pool, or the one vector there is."""

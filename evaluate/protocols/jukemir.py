@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from evaluate.heads import Configuration, Schedule
 from evaluate.jukemir import GRID, SCHEDULE
+from evaluate.protocols.candidates import grid_settings
 from evaluate.protocols.protocol import Decision, Protocol, Terms
 from evaluate.protocols.training import best_on_valid, candidate, train, trials
 from evaluate.samples import Samples
@@ -35,6 +36,11 @@ class JukeMIR(Protocol):
         self, *, grid: Sequence[Configuration] = GRID, schedule: Schedule = SCHEDULE
     ) -> None:
         self.grid, self.schedule = tuple(grid), schedule
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Which configurations, trained for how long."""
+        return grid_settings(self.grid, self.schedule)
 
     def decide(self, task: Task, train_: Samples, valid: Samples, terms: Terms) -> Decision:
         """The configuration with the best metric on valid."""

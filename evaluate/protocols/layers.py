@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from evaluate.embed import Embedder
 from evaluate.features import Feature
 from evaluate.heads import Head, Schedule
 from evaluate.layers import SCHEDULE, layer_grid
+from evaluate.protocols.candidates import grid_settings
 from evaluate.protocols.protocol import Beside, Decision, Protocol, Terms
 from evaluate.protocols.training import best_on_valid, candidate, train, trials
 from evaluate.samples import Samples
@@ -48,17 +49,23 @@ class Layers(Protocol):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Which layers."""
-        return {"drop_first_layer": bool(self.first)}
+        """Which layers, trained for how long."""
+        grid = layer_grid((), start=self.start)
+        return {"drop_first_layer": bool(self.first), **grid_settings(grid, self.schedule)}
 
     def features(self, encoder: Embedder) -> tuple[Feature, ...]:
         """All layers; what has none gives its one vector."""
         return (Feature(layers=hasattr(encoder, "trunk")),)
 
+    @property
+    def start(self) -> Literal["zeros", "random"]:
+        """Of the weights of the sum."""
+        return "random" if self.first else "zeros"
+
     def decide(self, task: Task, train_: Samples, valid: Samples, terms: Terms) -> Decision:
         """The sum or the layer with the best metric on valid."""
         num_layers = self.prepare(train_.only[:1]).shape[1]
-        grid = layer_grid(range(num_layers), start="random" if self.first else "zeros")
+        grid = layer_grid(range(num_layers), start=self.start)
         heads = train(
             grid, task, train_, valid, schedule=self.schedule, terms=terms, prepare=self.prepare
         )

@@ -38,7 +38,7 @@ class Limited(Protocol):
     @property
     def settings(self) -> dict[str, Any]:
         """What trains on each draw."""
-        return {"inner": self.inner.name}
+        return {"inner": self.inner.name, **self.inner.settings}
 
     def decide(self, task: Task, train: Samples, valid: Samples, terms: Terms) -> Decision:
         """All of train, and each draw beside it."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from evaluate.heads import Configuration, Head, Schedule, train_heads
 from evaluate.metrics import METRICS
-from evaluate.protocols.candidates import facts, outputs, weights_sha256
+from evaluate.protocols.candidates import facts, grid_settings, outputs, weights_sha256
 from evaluate.protocols.protocol import Candidate, Decision, Protocol, Terms
 from evaluate.samples import Samples
 from evaluate.scaler import Scaler
@@ -47,6 +47,11 @@ class Linear(Protocol):
         self, *, grid: Sequence[Configuration] = GRID, schedule: Schedule | None = None
     ) -> None:
         self.grid, self.schedule = tuple(grid), schedule
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Which configurations, trained for how long."""
+        return grid_settings(self.grid, self.schedule or SCHEDULES)
 
     def decide(self, task: Task, train: Samples, valid: Samples, terms: Terms) -> Decision:
         """The best of the grid on valid, a tie by its loss there."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from evaluate.heads import Configuration, Schedule
 from evaluate.jukemir import GRID, SCHEDULE
+from evaluate.protocols.candidates import grid_settings
 from evaluate.protocols.protocol import Decision, Protocol, Terms
 from evaluate.protocols.training import best_on_valid, candidate, train, trials
 from evaluate.samples import Samples
@@ -56,6 +57,11 @@ class MynaCode(Protocol):
         self, *, grid: Sequence[Configuration] = DISTINCT, schedule: Schedule = SCHEDULE
     ) -> None:
         self.grid, self.schedule = tuple(grid), schedule
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Which configurations, trained for how long."""
+        return grid_settings(self.grid, self.schedule)
 
     def decide(self, task: Task, train_: Samples, valid: Samples, terms: Terms) -> Decision:
         """All configurations as rivals: the test targets will choose."""

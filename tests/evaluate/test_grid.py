@@ -49,9 +49,7 @@ def test_the_grid_equals_plain_torch_after_200_steps(kind):
     last = replace(SCHEDULE, max_steps=200, early_stopping=False)
     heads = train_heads(some, task, train, valid, schedule=last, seed=5)
     for head in heads:
-        net, _ = trained_alone(
-            head.configuration, task, train, steps=200, batch_size=32, seed=5
-        )
+        net, _ = trained_alone(head.configuration, task, train, steps=200, batch_size=32, seed=5)
         for found, wanted in zip(head.weights, net.parameters(), strict=True):
             assert relative(found.view_as(wanted), wanted.detach()) < 1e-9
         x = valid[0]
@@ -73,9 +71,7 @@ def test_the_grid_chooses_what_one_by_one_training_chooses_in_float32():
     together = train_heads(grid, task, train, valid, schedule=schedule)
     alone = [train_heads([c], task, train, valid, schedule=schedule)[0] for c in grid]
     scores = np.array([[h.valid_score for h in heads] for heads in (together, alone)])
-    seeds = [
-        train_heads(grid, task, train, valid, schedule=schedule, seed=seed) for seed in (1, 2)
-    ]
+    seeds = [train_heads(grid, task, train, valid, schedule=schedule, seed=seed) for seed in (1, 2)]
     spread = np.std([[h.valid_score for h in heads] for heads in (together, *seeds)], axis=0)
     assert np.abs(scores[0] - scores[1]).max() <= max(spread.max(), 1 / len(valid[1]))
     best = scores[0].argmax()

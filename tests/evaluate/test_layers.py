@@ -73,9 +73,7 @@ def test_layers_may_begin_at_the_mean_or_at_random():
     task, x, y = layered()
     at_once = Schedule(max_steps=0)
     for start, is_mean in (("zeros", True), ("random", False)):
-        (head,) = train_heads(
-            layer_grid([], start=start), task, (x, y), (x, y), schedule=at_once
-        )
+        (head,) = train_heads(layer_grid([], start=start), task, (x, y), (x, y), schedule=at_once)
         assert (head.weights[-1] == 0).all() == is_mean
 
 

@@ -149,7 +149,7 @@ def test_without_the_first_layer_numbers_stay_the_encoders(labelled, tmp_path):
     verdict = judge(labelled(classes), found, encoder="e", folder=tmp_path, protocol=protocol)
     titles = [other.title for other in verdict.others]
     assert titles == ["weighted sum of layers", "layer 1", "layer 2"]
-    assert protocol.settings == {"drop_first_layer": True}
+    assert protocol.settings["drop_first_layer"] is True
     with pytest.raises(InputError, match="no setting drop_first_layer"):
         build_protocol("linear", drop_first_layer=True)
 

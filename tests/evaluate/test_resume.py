@@ -38,7 +38,11 @@ def grid(folder: Path | None, *, schedule=QUICK, shift: float = 0.0, layers: boo
 
 def same(found, expected):
     for a, b in zip(found, expected, strict=True):
-        assert (a.steps, a.trained_steps, a.valid_score) == (b.steps, b.trained_steps, b.valid_score)
+        assert (a.steps, a.trained_steps, a.valid_score) == (
+            b.steps,
+            b.trained_steps,
+            b.valid_score,
+        )
         assert all(torch.equal(w, v) for w, v in zip(a.weights, b.weights, strict=True))
 
 
