@@ -64,7 +64,7 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_a_run_is_judged_on_every_label_beside_two_baselines(index, run, tmp_path, capsys):
+def test_a_run_is_judged_on_every_label_beside_its_baselines(index, run, tmp_path, capsys):
     out = tmp_path / "out"
     code = cli.main([str(index.path), "--encoder", str(run), "--out", str(out), "--seed", "3"])
     said = capsys.readouterr().out
@@ -82,6 +82,8 @@ def test_a_run_is_judged_on_every_label_beside_two_baselines(index, run, tmp_pat
             "trained",
             "untrained",
             "log-mel",
+            "mfcc",
+            "chroma",
         ]
         assert label["counts"] == {"train": 24, "valid": 12, "test": 12}
         for score in label["scores"]:
@@ -153,8 +155,8 @@ def test_an_archive_without_labels_names_the_next_command(archive, run, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["compare"], "`evaluate compare` is not there yet"),
-        (["embed", "x"], "`evaluate embed` is not there yet"),
+        (["x", "--encoder", "y", "--protocol", "z"], "No protocol 'z'; there are ['deezer', "),
+        (["x", "--encoder", "y", "--drop-first-layer"], "Protocol linear has no setting"),
         (["nowhere", "--encoder", "nowhere"], "nowhere is not a folder"),
         (["run", "nowhere", "--encoder", "nowhere"], "nowhere is not a folder"),
         (["x", "--encoder", "y", "--device", "abacus"], "No device 'abacus'"),
