@@ -7,7 +7,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 from tyro.conf import Positional
@@ -40,7 +40,8 @@ class Evaluation:
         backend: Who decodes, worker processes of our own or tasks of Ray; same windows.
         num_workers: Decoding processes or tasks; inline, 0 decodes in this process.
         protocol: Whose way from embeddings to a score to follow: linear, jukemir, layers, deezer,
-            limited, hybrid; myna-code repeats a released evaluator that selects on test.
+            limited, hybrid, finetuned (the head of `--method finetune`); myna-code repeats a
+            released evaluator that selects on test.
         drop_first_layer: With layers: leave out layer 0, 12 of 13 as the released code does.
         seed: Of heads and draws, and of the untrained encoder if the run names no seed.
         device: Where to embed; auto takes a GPU if there is one.
@@ -88,7 +89,9 @@ def _judge(flags: Evaluation, *, command: str) -> None:
     from evaluate.evaluation import evaluate
     from evaluate.protocols import build_protocol
 
-    settings = {"drop_first_layer": True} if flags.drop_first_layer else {}
+    settings: dict[str, Any] = {"drop_first_layer": True} if flags.drop_first_layer else {}
+    if flags.protocol == "finetuned":
+        settings["run"] = flags.encoder
     protocol = build_protocol(flags.protocol, **settings)
     extraction = Extraction(
         batch_size=flags.batch_size,

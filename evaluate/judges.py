@@ -30,7 +30,7 @@ def why_not(labels: Labels, known: np.ndarray, protocol: Protocol) -> str:
     if labels.kind == "group":
         return retrieval.objection(labels, known)
     if labels.kind not in NAMES:
-        return protocol.objection(labels.kind) or objection(labels, known)
+        return protocol.refuses(labels) or objection(labels, known)
     if scarce := scarcity(labels, known):
         return scarce
     if labels.kind == "segments" and protocol.selects_on_test:

@@ -8,6 +8,7 @@ that selects on test, as some published code does, says so in what is written.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,7 +70,7 @@ def judge(
         protocol: `linear` if None.
         terms: Seed and device.
     """
-    protocol, terms = protocol or Linear(), terms or Terms()
+    protocol, terms = protocol or Linear(), replace(terms or Terms(), contender=encoder)
     rows = known_rows(labels, features)
     samples = {s: split_samples(labels, features, s, rows[s], protocol.unit) for s in SPLITS}
     _check_finite(labels.name, encoder, samples)

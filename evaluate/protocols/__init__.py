@@ -17,6 +17,7 @@ PROTOCOLS = {
     "deezer": "evaluate.protocols.deezer:Deezer",  # Meseguer-Brocal et al., 2024: no bias
     "limited": "evaluate.protocols.limited:Limited",  # the same on 1, 5, 10, 20 % of train
     "hybrid": "evaluate.protocols.hybrid:Hybrid",  # Yonay et al., 2025: every pool, chosen on valid
+    "finetuned": "evaluate.protocols.finetuned:Finetuned",  # the head that fine-tuning left
     "myna-code": "evaluate.protocols.myna_code:MynaCode",  # its released code: selects on test
 }
 

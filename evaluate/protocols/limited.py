@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 from evaluate.protocols.deezer import Deezer
 from evaluate.protocols.protocol import Beside, Candidate, Decision, Protocol, Terms
 from evaluate.samples import Samples
 from evaluate.tasks import Task
+from shards.share import drawn
 
 SHARES = (0.01, 0.05, 0.1, 0.2)
 DRAWS = 4
@@ -57,12 +56,6 @@ class Limited(Protocol):
                 rows[name] = some.rows.tolist()
         chosen = _all_of_train(whole.chosen)
         return Decision(chosen, whole.trials, tuple(beside), facts={"drawn": rows})
-
-
-def drawn(num_tracks: int, share: float, *, seed: int) -> np.ndarray:
-    """⌊share · n⌋ positions of n tracks, at least one, not stratified, ascending."""
-    count = max(1, int(share * num_tracks))
-    return np.sort(np.random.default_rng(seed).permutation(num_tracks)[:count])
 
 
 def _all_of_train(one: Candidate) -> Candidate:

@@ -14,6 +14,7 @@ from evaluate.embed import Embedder
 from evaluate.features import Feature
 from evaluate.samples import Samples
 from evaluate.tasks import Task
+from shards.labels import Labels
 
 TRACK_LEVEL = ("class", "tags", "number", "key")
 """Kinds of labels that a head on vectors of tracks can learn."""
@@ -80,11 +81,13 @@ class Terms:
         seed: Of first weights, batches, dropout and draws.
         device: Where heads are trained.
         state: Folder for what an interrupted training goes on from; None keeps nothing.
+        contender: Id of whose vectors these are.
     """
 
     seed: int = 0
     device: str = "cpu"
     state: Path | None = None
+    contender: str = "trained"
 
     def below(self, name: str) -> Terms:
         """The same terms for a part of a protocol, which keeps its state apart."""
@@ -121,6 +124,10 @@ class Protocol(ABC):
         if kind in self.kinds:
             return ""
         return f"protocol {self.name} judges {', '.join(self.kinds)}, not {kind}"
+
+    def refuses(self, labels: Labels) -> str:
+        """Why it does not judge this label set, "" if it does."""
+        return self.objection(labels.kind)
 
     @abstractmethod
     def decide(self, task: Task, train: Samples, valid: Samples, terms: Terms) -> Decision:

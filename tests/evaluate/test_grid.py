@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from evaluate import program
-from evaluate.heads import Configuration, Schedule, train_heads
+from evaluate.heads import Configuration, train_heads
 from evaluate.inputs import Scaling
 from evaluate.jukemir import GRID, SCHEDULE
 from evaluate.luck import Luck, threshold

@@ -16,7 +16,7 @@ def loop(outputs, how):
     """What each aggregate says, a track at a time."""
     tracks = []
     for track in range(3):
-        mine = outputs[OWNER == track]
+        mine = outputs[track == OWNER]
         tracks.append(
             {
                 "mean": lambda: mine.mean(dim=0),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from shards.batch import Batch
 from shards.errors import InputError
 from shards.labels import Labels
+from shards.share import drawn
 from train.encoders.encoder import Encoder
 from train.methods.method import Archive, Method, Projections
 
@@ -61,7 +62,7 @@ class FineTune(Method):
         if pool and pool not in encoder.pools:
             raise InputError(f"No pool {pool!r}; the encoder has {sorted(encoder.pools)}.")
         self.encoder = encoder.requires_grad_(learns == "all")
-        self.labels, self.learns = labels, learns
+        self.labels, self.learns, self.share, self.drawn = labels, learns, share, draw
         self.pool = pool or next(iter(encoder.pools))
         self.hidden, self.dropout = hidden, dropout
         self.head: nn.Sequential
@@ -88,6 +89,7 @@ class FineTune(Method):
             "label_sha256": labels.info["sha256"],
             "kind": labels.kind,
             "pool": self.pool,
+            "tracks": len(drawn(len(targets), self.share, seed=self.drawn)),
             "outputs": outputs,
             "hidden": self.hidden,
             "mean": 0.0,
