@@ -5,6 +5,7 @@ from shards.views.view import View
 
 VIEWS = {
     "pair": "shards.views.pair:AnchorPositive",  # Meseguer-Brocal et al., 2024
+    "hierarchical": "shards.views.hierarchical:HierarchicalCrops",  # MART
 }
 
 
