@@ -25,10 +25,12 @@ from evaluate.probe import Verdict, judge, objection
 from evaluate.report import write_report
 from evaluate.results import Contender, LabelResult, Results, Score
 from evaluate.words import remarks
+from shards.cache import Cache
 from shards.errors import InputError
 from shards.files import read_json, shown, write_json
 from shards.index import Index
 from shards.labels import SPLITS, Labels, label_names
+from shards.place import Place
 from shards.progress import Progress
 from train.checkpoint import load_encoder
 
@@ -36,7 +38,7 @@ PACKAGES = ("wholetone", "torch", "torchaudio", "numpy", "scikit-learn")
 
 
 def evaluate(
-    shards: Path | str,
+    shards: Place | str,
     encoder: Path | str,
     *,
     labels: Sequence[str] = (),
@@ -44,20 +46,22 @@ def evaluate(
     extraction: Extraction | None = None,
     seed: int = 0,
     command: str = "",
+    cache: Cache | None = None,
 ) -> Results:
     """Judge an encoder on the labels of an archive; results and report go to `out`.
 
     Args:
-        shards: Archive made by `ingest build-shards`.
+        shards: Archive made by `ingest build-shards`, here or in an object store.
         encoder: Run or encoder folder that `load_encoder` reads.
         labels: Label sets; all of the archive's if empty.
         out: Folder of results, `evaluation` below the encoder's if None.
         extraction: How embeddings are computed.
         seed: Of heads and draws, and of the untrained encoder if the run names no seed.
         command: What the report says made it.
+        cache: Of this node, for an archive in an object store.
     """
     began_s = time.monotonic()
-    index, folder = Index.open(shards), Path(encoder)
+    index, folder = Index.open(shards, cache=cache), Path(encoder)
     out, extraction = out or folder / "evaluation", extraction or Extraction()
     label_sets, skipped = choose_labels(index, labels)
     run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
