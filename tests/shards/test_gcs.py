@@ -9,7 +9,9 @@ import time
 
 import numpy as np
 import pytest
+import soundfile
 
+from ingest.build import build_shards
 from shards.cache import Cache
 from shards.errors import InputError
 from shards.index import Index
@@ -18,7 +20,7 @@ from shards.plan import TrainPlan
 from shards.reader import read_track
 from shards.stream import stream
 from shards.views.pair import AnchorPositive
-
+from tests.ingest.stores import tree
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("gcp_storage_emulator") is None,
@@ -105,3 +107,15 @@ def test_a_whole_track_of_the_bucket_is_read(uploaded, index):
 def test_a_folder_without_an_archive_is_named(bucket):
     with pytest.raises(InputError, match="gs://music/nothing is not a folder"):
         Index.open(bucket / "nothing")
+
+
+def test_audio_is_packed_into_the_bucket_as_onto_a_disk(bucket, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        noise = np.random.default_rng(number).integers(-9_999, 9_999, 32_000).astype(np.int16)
+        soundfile.write(tmp_path / f"in/{number}.wav", noise, 16_000)
+    here = build_shards(tmp_path / "in", tmp_path / "out", num_workers=1)
+    for _ in range(2):  # the second time there is nothing to do
+        there = build_shards(tmp_path / "in", bucket / "packed", num_workers=1)
+        assert there.manifest["fingerprint"] == here.manifest["fingerprint"]
+    assert tree(bucket / "packed") == tree(tmp_path / "out")
