@@ -32,7 +32,8 @@ class Evaluation:
     `evaluate embed --help` tells how to write embeddings to a file.
 
     Args:
-        shards: Archive made by `ingest build-shards`, with labels from `ingest labels`.
+        shards: Archive made by `ingest build-shards`, with labels from `ingest labels`; a folder
+            or the URI of one in an object store.
         encoder: Folder that `train/run.py --out` made, or an encoder folder.
         labels: Label sets to judge by; all of the archive's if none is named.
         out: Folder of results and report; `evaluation` below the encoder's if not given.
@@ -46,9 +47,11 @@ class Evaluation:
         seed: Of heads and draws, and of the untrained encoder if the run names no seed.
         device: Where to embed; auto takes a GPU if there is one.
         precision: Of the encoder's trunk.
+        cache: Folder on a disk of this node that keeps parts of an archive in an object store.
+        cache_gib: Size of the cache; all processes and runs of the node share it.
     """
 
-    shards: Positional[Path]
+    shards: Positional[str]
     encoder: Path
     labels: tuple[str, ...] = ()
     out: Path | None = None
@@ -60,6 +63,8 @@ class Evaluation:
     seed: int = 0
     device: str = "auto"
     precision: Literal["no", "bf16", "fp16"] = "no"
+    cache: str = ""
+    cache_gib: float = 100.0
 
 
 def main(args: list[str] | None = None) -> int:
@@ -88,6 +93,7 @@ def _judge(flags: Evaluation, *, command: str) -> None:
     from evaluate.embed import Extraction, device_of
     from evaluate.evaluation import evaluate
     from evaluate.protocols import build_protocol
+    from shards.cache import node_cache
 
     settings: dict[str, Any] = {"drop_first_layer": True} if flags.drop_first_layer else {}
     if flags.protocol == "finetuned":
@@ -110,6 +116,7 @@ def _judge(flags: Evaluation, *, command: str) -> None:
         extraction=extraction,
         seed=flags.seed,
         command=command,
+        cache=node_cache(flags.cache, flags.cache_gib),
     )
     _say(results, out)
 

@@ -23,17 +23,19 @@ from evaluate.protocols.protocol import Protocol, Terms
 from evaluate.report import write_report
 from evaluate.results import Results
 from evaluate.scoring import label_result, way
+from shards.cache import Cache
 from shards.errors import InputError
 from shards.files import read_json, shown, write_json
 from shards.index import Index
 from shards.labels import Labels, label_names
+from shards.place import Place
 from train.checkpoint import load_encoder
 
 PACKAGES = ("wholetone", "torch", "torchaudio", "numpy", "scikit-learn")
 
 
 def evaluate(
-    shards: Path | str,
+    shards: Place | str,
     encoder: Path | str,
     *,
     labels: Sequence[str] = (),
@@ -42,11 +44,12 @@ def evaluate(
     extraction: Extraction | None = None,
     seed: int = 0,
     command: str = "",
+    cache: Cache | None = None,
 ) -> Results:
     """Judge an encoder on the labels of an archive; results and report go to `out`.
 
     Args:
-        shards: Archive made by `ingest build-shards`.
+        shards: Archive made by `ingest build-shards`, here or in an object store.
         encoder: Run or encoder folder that `load_encoder` reads.
         labels: Label sets; all of the archive's if empty.
         out: Folder of results, `evaluation` below the encoder's if None.
@@ -54,9 +57,10 @@ def evaluate(
         extraction: How embeddings are computed.
         seed: Of heads and draws, and of the untrained encoder if the run names no seed.
         command: What the report says made it.
+        cache: Of this node, for an archive in an object store.
     """
     began_s = time.monotonic()
-    index, folder = Index.open(shards), Path(encoder)
+    index, folder = Index.open(shards, cache=cache), Path(encoder)
     out, extraction = out or folder / "evaluation", extraction or Extraction()
     protocol = protocol or build_protocol("linear")
     label_sets, skipped = choose_labels(index, labels, protocol)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ class Batch:
         seed: int64 [B, V], for whatever the view's second half draws on the device.
         valid: bool [B], False where the track could not be read; such rows never count.
         targets: name → array, [B, …] for tracks and [B, V, N] for frames.
+        parts: What a hierarchical view's second half cuts of the clips, level by level below them:
+            float32 [B, V, M^n, T // M^n] for n = 1, 2, …; part m of a level lies inside part
+            m // M of the level above it. Empty in a stream.
     """
 
     clips: Any
@@ -35,13 +38,14 @@ class Batch:
     seed: Any
     valid: Any
     targets: dict[str, Any] = field(default_factory=dict)
+    parts: tuple[Any, ...] = ()
 
     def __len__(self) -> int:
         return len(self.position)
 
     def copy(self) -> Batch:
         """The same batch in memory of its own."""
-        copied = {f.name: getattr(self, f.name).copy() for f in fields(self) if f.name != "targets"}
+        copied = {name: getattr(self, name).copy() for name in ARRAYS}
         return Batch(**copied, targets={name: x.copy() for name, x in self.targets.items()})
 
     def to(self, device: torch.device | str) -> Batch:
@@ -49,9 +53,14 @@ class Batch:
         import torch
 
         device = torch.device(device)
-        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "targets"}
+        columns = {name: getattr(self, name) for name in ARRAYS}
         moved, targets = _moved(columns, device), _moved(self.targets, device)
-        return Batch(**moved, targets=targets)
+        parts = tuple(level.to(device) for level in self.parts)
+        return Batch(**moved, targets=targets, parts=parts)
+
+
+ARRAYS = ("clips", "position", "row", "start", "frames", "seed", "valid")
+"""Fields that are one array each, [B, …]."""
 
 
 def _moved(arrays: dict[str, Any], device: torch.device) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shards.cache import Cache
-from shards.columns import ColumnFile
+from shards.columns import ColumnFile, numbers
 from shards.errors import InputError
 from shards.files import shown
 from shards.how import FRAMES, OPENED, SAMPLES, SANDBOXED
@@ -103,7 +104,9 @@ class Index:
     def column(self, name: str) -> np.ndarray:
         """A column as a numpy array, read and converted once."""
         if name not in self._columns:
-            self._columns[name] = self.arrow(name).to_numpy()
+            column = self.arrow(name)
+            is_plain = pa.types.is_primitive(column.type) and not column.null_count
+            self._columns[name] = numbers(column) if is_plain else column.to_numpy()
         return self._columns[name]
 
     def arrow(self, name: str) -> pa.ChunkedArray:
@@ -116,15 +119,24 @@ class Index:
             return self.table.select(list(names))
         return self._file.read(list(names))
 
+    def groups(self, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+        """Some columns, a hundred thousand rows at a time, with the first row of each part."""
+        return self._file.groups(list(names))
+
     @cached_property
     def how(self) -> np.ndarray:
         """How each track is read, int8 [N] (see `shards.how`)."""
-        codec = self.arrow("codec")
-        found = np.full(len(self), SANDBOXED, np.int8)
-        for name, straight in (("flac", FRAMES), ("wav", SAMPLES)):
-            # Tars that were there before have no seek tables.
-            how = OPENED if self.manifest.get("foreign") else straight
-            found[pc.equal(codec, name).to_numpy()] = how
+        straight = {"flac": FRAMES, "wav": SAMPLES}
+        if self.manifest.get("foreign"):  # tars that were there before have no seek tables
+            straight = dict.fromkeys(straight, OPENED)
+        found = np.empty(len(self), np.int8)
+        for group, (first, behind) in enumerate(pairwise(self._file.first_rows)):
+            codec = self._file.only_value(group, "codec")
+            if isinstance(codec, str):  # as nearly always: 4 million strings need not be made
+                found[first:behind] = straight.get(codec, SANDBOXED)
+                continue
+            codecs = self._file.read_group(group, ("codec",)).column("codec").to_pylist()
+            found[first:behind] = [straight.get(codec, SANDBOXED) for codec in codecs]
         return found
 
     @cached_property
@@ -166,7 +178,7 @@ class Index:
 def sandboxed(table: pa.Table) -> np.ndarray:
     """Whether each track's codec is not one of those that are read where they lie; bool [N]."""
     straight = pc.is_in(table.column("codec"), value_set=pa.array(STRAIGHT))
-    return np.asarray(~straight.to_numpy())
+    return ~numbers(straight)
 
 
 def _belongs(file: ColumnFile, manifest: dict[str, Any]) -> bool:

@@ -20,11 +20,16 @@ from shards.wav import HEADER_BYTES, header
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard, its seek tables (None for an archive without) and its sample rate."""
+    """A shard, its seek tables (None for an archive without) and its sample rate.
+
+    `ahead_bytes` is the size of the aligned pieces that a disk is told to read ahead, 0 for no
+    more than is wanted.
+    """
 
     place: Place
     seek: Place | None
     rate_hz: int
+    ahead_bytes: int = 0
 
 
 @dataclass

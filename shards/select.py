@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
+import pyarrow as pa
 
 from shards import mapped
+from shards.columns import numbers
 from shards.errors import InputError
 from shards.files import json_bytes, shown
-from shards.filters import Condition, holds, labels_of, parse
+from shards.filters import Condition, labels_of, parse
 from shards.index import Index
 from shards.selection import COLUMNS, READ, Origin, Selection, blocks, files_of
+from shards.verdicts import JUDGED, Judge
 from shards.views.view import View
 
 MAPPED_TRACKS = 1 << 20
@@ -73,20 +75,6 @@ def select(
     )
 
 
-def verdicts(
-    index: Index, view: View, conditions: Sequence[Condition] = (), *, duplicates: bool = False
-) -> tuple[np.ndarray, list[str]]:
-    """For each track 0 if it may be used, else the number of the reason; the reasons, from 1 on."""
-    need = view.min_frames(index.sample_rate)
-    rules = [] if duplicates else [("duplicate", _is_original(index))]
-    rules += [(f"shorter than {need} samples", index.arrow("frames").to_numpy() >= need)]
-    rules += [(f"not {condition.text}", holds(condition, index)) for condition in conditions]
-    verdict = np.zeros(len(index), np.uint8 if len(rules) < 256 else np.int64)
-    for number, (_, met) in reversed(list(enumerate(rules, 1))):  # the first reason counts
-        verdict[~met] = number
-    return verdict, ["", *(reason for reason, _ in rules)]
-
-
 def _build(
     indexes: Sequence[Index],
     view: View,
@@ -95,23 +83,23 @@ def _build(
     write: mapped.Write,
 ) -> dict[str, Any]:
     """Write the columns one after another; what else there is to know of the selection."""
-    parts: list[dict[str, np.ndarray]] = []
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
     ends: list[int] = []
     left_out = Counter[str]()
-    for index in indexes:
-        verdict, reasons = verdicts(index, view, conditions, duplicates=duplicates)
-        counts = np.bincount(verdict, minlength=len(reasons))
-        left_out.update({r: int(n) for r, n in zip(reasons, counts, strict=True) if r and n})
-        kept = np.flatnonzero(verdict == 0)
-        ends.append((ends[-1] if ends else 0) + len(kept))
-        table = index.read(READ)
-        part = {name: table.column(name).to_numpy()[kept] for name in READ}
-        parts.append({"row": kept, **part, "how": index.how[kept]})
+    added = {name: _added(indexes, name) for name in COLUMNS}
+    for number, index in enumerate(indexes):
+        judge = Judge(index, view, conditions, duplicates=duplicates)
+        counts = np.zeros(len(judge.reasons), np.int64)
+        for first, table in index.groups(sorted({*READ, *JUDGED})):
+            verdict = judge.verdict(first, table)
+            counts += np.bincount(verdict, minlength=len(counts))
+            for name, column in _kept(index, first, table, verdict == 0).items():
+                parts[name].append(narrow(column + added[name][number]))
+        left_out.update({r: int(n) for r, n in zip(judge.reasons, counts, strict=True) if r and n})
+        ends.append((ends[-1] if ends else 0) + int(counts[0]))
     sha256 = {}
     for name in COLUMNS:
-        added = _added(indexes, name)
-        values = [part.pop(name) + more for part, more in zip(parts, added, strict=True)]
-        column = narrow(np.concatenate(values))
+        column = np.concatenate(parts.pop(name) or [np.zeros(0, np.uint8)])
         write(name, column)
         if name in ("row", "shard"):
             sha256[name] = _sha256(column)
@@ -121,6 +109,14 @@ def _build(
         "sha256": sha256["row"],
         "layout_sha256": sha256["shard"],
     }
+
+
+def _kept(index: Index, first: int, table: pa.Table, kept: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns of the rows that are kept of some from row `first` on."""
+    how = index.how[first : first + len(table)]
+    columns = {"row": np.arange(first, first + len(table)), "how": how}
+    columns |= {name: numbers(table.column(name)) for name in READ}
+    return columns if kept.all() else {name: column[kept] for name, column in columns.items()}
 
 
 def _added(indexes: Sequence[Index], name: str) -> list[int]:
@@ -141,10 +137,6 @@ def _sha256(column: np.ndarray) -> str:
     for block in blocks(column):
         digest.update(block.astype("<i8").tobytes())
     return digest.hexdigest()
-
-
-def _is_original(index: Index) -> np.ndarray:
-    return np.asarray(pc.binary_length(index.arrow("duplicate_of")).to_numpy() == 0)
 
 
 def _name(

@@ -189,7 +189,10 @@ class Remote:
     def delete_below(self) -> None:
         """Delete all objects below."""
         with self._asking():
-            self._system.delete_dir(self._path)
+            if self._system.type_name == "gcs":  # whose delete_dir misses an object of the folder
+                self._system.delete_dir_contents(self._path, missing_dir_ok=True)
+            else:
+                self._system.delete_dir(self._path)
 
     def mkdir(self, **_: Any) -> None:
         """Nothing: folders come with their objects."""

@@ -23,7 +23,7 @@ from shards.plan import Plan
 from shards.ring import Ring, Shape
 from shards.steps import Steps as Steps
 from shards.traffic import Traffic
-from shards.workers import Workers
+from shards.workers import DEADLINE_S, Workers
 
 BACKENDS = ("ray", "inline")
 
@@ -47,6 +47,7 @@ def stream(
     on_bad: Callable[[BadRecord], None] | None = None,
     bad_listed: str = "",
     timeout_s: float = TIMEOUT_S,
+    deadline_s: float = DEADLINE_S,
 ) -> Stream:
     """Batches of one rank from a position on; endless if the plan is.
 
@@ -71,6 +72,7 @@ def stream(
         on_bad: Called with every row that could not be decoded.
         bad_listed: A sentence that says where `on_bad` lists them.
         timeout_s: How long nothing may be decoded while the trainer waits.
+        deadline_s: How long a worker process may take for a task before it is replaced.
     """
     if batch_size % world_size:
         raise InputError(f"A batch of {batch_size} does not divide among {world_size} processes.")
@@ -79,7 +81,8 @@ def stream(
     ends = [end for end in (stop, plan.stop) if end is not None]
     steps = Steps(plan, start, min(ends, default=None), batch_size, rank, world_size)
     decoder = Decoder.of(plan)
-    feed = ring_feed(steps, decoder, backend, num_workers, prefetch, timeout_s)
+    by = backend, num_workers, prefetch
+    feed = ring_feed(steps, decoder, *by, timeout_s=timeout_s, deadline_s=deadline_s)
     if pin:
         from shards.pinned import pin_ring
 
@@ -94,7 +97,9 @@ def ring_feed(
     backend: str,
     num_workers: int,
     prefetch: int,
+    *,
     timeout_s: float,
+    deadline_s: float,
 ) -> RingFeed:
     """A ring, and the processes that fill it: no more than there are tasks."""
     if backend == "ray":
@@ -106,17 +111,21 @@ def ring_feed(
     ahead = steps.crops * max(2, -(-prefetch // steps.crops))
     slots = 1 + ahead if num_workers else steps.crops
     ring = Ring.new(Shape(slots, steps.rank_size, steps.plan.num_views, steps.plan.clip_frames))
-    filler = filler_of(backend, decoder, ring, num_workers)
+    filler = filler_of(backend, decoder, ring, num_workers, deadline_s)
     return RingFeed(steps, ring, filler, num_workers=num_workers, timeout_s=timeout_s)
 
 
-def filler_of(backend: str, decoder: Decoder, ring: Ring, num_workers: int) -> Filler:
+def filler_of(
+    backend: str, decoder: Decoder, ring: Ring, num_workers: int, deadline_s: float
+) -> Filler:
     """Whoever fills the ring."""
     if backend == "ray":
         from shards.ray_backend import RayTasks
 
         return RayTasks(decoder, ring)
-    return Workers(decoder, ring, num_workers=num_workers) if num_workers else Here(decoder, ring)
+    if not num_workers:
+        return Here(decoder, ring)
+    return Workers(decoder, ring, num_workers=num_workers, deadline_s=deadline_s)
 
 
 class Feed(Protocol):

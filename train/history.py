@@ -24,6 +24,7 @@ from train.checkpoint import (
 )
 from train.config import DECIDES, Run
 from train.encoders.encoder import Encoder
+from train.excluded import NAME as EXCLUDED
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -113,7 +114,7 @@ def opening(run: Run, plan: TrainPlan, encoder: Encoder, state: State) -> str:
         f"{sum(p.numel() for p in encoder.parameters()):,} parameters in the encoder"
     ]
     for reason, count in sorted(chosen.left_out.items()):
-        lines.append(f"left out: {count} tracks, {reason}")
+        lines.append(f"left out: {count} tracks, {reason}; listed in {shown(run.out / EXCLUDED)}")
     if used < run.batch_size:
         lines.append(f"note: a batch of {run.batch_size} holds a track more than once")
     if encoder.sample_rate > chosen.sample_rate:

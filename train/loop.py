@@ -31,6 +31,7 @@ from train.checkpoint import State, export_encoder, export_head, load_encoder, s
 from train.config import Run
 from train.encoders import build_encoder
 from train.encoders.encoder import Encoder
+from train.excluded import write_excluded
 from train.frontend import resampler
 from train.log import Log
 from train.methods import method_class
@@ -78,6 +79,7 @@ def pretrain(
     facts = history.facts(run, settings, plan)
     state = history.begin(run, facts, parts.method, parts.optimizer, accelerator)
     if accelerator.is_main_process:
+        write_excluded(run, plan)
         print(history.opening(run, plan, parts.method.encoder, state), flush=True)
     if run.tracker != "none":
         accelerator.init_trackers("tensorboard")
@@ -271,12 +273,13 @@ def _seed_torch(run: Run, step: int, process: int) -> None:
 
 
 def _resampled(batch: Batch, resample: nn.Module) -> Batch:
-    """Clips at the rate the encoder wants."""
+    """Clips and their parts at the rate the encoder wants."""
     if isinstance(resample, nn.Identity):
         return batch
     clips = resample(batch.clips)
     scale = clips.shape[-1] / batch.clips.shape[-1]
-    return replace(batch, clips=clips, frames=(batch.frames * scale).long())
+    parts = tuple(resample(level) for level in batch.parts)
+    return replace(batch, clips=clips, parts=parts, frames=(batch.frames * scale).long())
 
 
 def _save(run: Run, parts: Parts, state: State) -> int:

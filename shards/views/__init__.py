@@ -6,6 +6,7 @@ from shards.views.view import View
 VIEWS = {
     "clip": "shards.views.clip:Clip",  # one clip: fine-tuning, masked prediction
     "pair": "shards.views.pair:AnchorPositive",  # Meseguer-Brocal et al., 2024
+    "hierarchical": "shards.views.hierarchical:HierarchicalCrops",  # MART
 }
 
 

@@ -84,7 +84,13 @@ def write_archive(path: Path, tracks: list[np.ndarray], sources: list[str] | Non
         "format": FORMAT,
         "sample_rate": RATE,
         "tracks": len(tracks),
-        "shards": [{"name": "data/shard-000000.tar", "bytes": shard.stat().st_size}],
+        "shards": [
+            {
+                "name": "data/shard-000000.tar",
+                "bytes": shard.stat().st_size,
+                "sha256": hashlib.sha256(shard.read_bytes()).hexdigest(),
+            }
+        ],
         "generations": [{"index": INDEX}],
         "fingerprint": fingerprint(table),
     }

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from shards import flac
-from shards.decode import Decoder
+from shards.cache import WINDOWED_BYTES
+from shards.decode import Decoder, pieces
 from shards.how import FRAMES, OPENED, SAMPLES
 from shards.index import Index
 from shards.plan import TrainPlan
@@ -163,3 +164,28 @@ def test_few_shards_stay_open(tmp_path):
         assert sources.get(tmp_path / f"{i}").range(8, 100) == b"xx"
         assert len(sources._open) <= 2
     assert first.range(0, 1) == b"x"  # in use, so still open
+
+
+def test_pieces_cover_every_range_and_no_more_than_they_must():
+    rng = np.random.default_rng(2)
+    for size in (1, 7, 64):
+        ranges = [(int(a), int(n)) for a, n in rng.integers(1, 300, (20, 2))]
+        found = pieces(ranges, size)
+        touched = {byte // size for at, n in ranges for byte in range(at, at + n)}
+        assert found == [(number * size, size) for number in sorted(touched)]
+    assert pieces([(5, 3)], 0) == [(5, 3)]
+
+
+def test_a_windowed_order_of_short_tracks_reads_their_neighbourhood(index, monkeypatch):
+    told = []
+    monkeypatch.setattr(LocalFile, "ahead", lambda self, ranges: told.extend(ranges))
+    longest = int(index.column("size").max())
+    for order, seek, aligned in (("random", 1 << 20, False), ("windowed", longest, True)):
+        told.clear()
+        monkeypatch.setattr("shards.decode.SEEK_BYTES", seek)
+        plan = TrainPlan(index, AnchorPositive(clip_s=1, min_gap_s=2), seed=3, order=order)
+        Decoder.of(plan)(plan.located(np.arange(8)))
+        assert told
+        assert all((at % WINDOWED_BYTES == 0) == aligned for at, _ in told)
+    monkeypatch.setattr("shards.decode.SEEK_BYTES", 1)
+    assert {shard.ahead_bytes for shard in Decoder.of(plan).shards} == {0}

@@ -75,6 +75,33 @@ def test_killed_workers_change_nothing(plan):
             assert_equal(next(ours), next(inline))
 
 
+TIMEOUT_S = 5.0
+"""Longer than workers and tasks need to start on a busy machine."""
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_pause_longer_than_any_timeout_changes_nothing(plan):
+    """A trainer that evaluates, or a laptop that sleeps, between two steps."""
+    kind = {"batch_size": 8, "num_workers": 2, "timeout_s": TIMEOUT_S}
+    with (
+        stream(plan, batch_size=8) as expected,
+        stream(plan, deadline_s=TIMEOUT_S, **kind) as inline,
+        stream(plan, backend="ray", **kind) as by_ray,
+    ):
+        for step in range(12):
+            here = next(expected)
+            for ours in (inline, by_ray):
+                assert_equal(next(ours), here)
+            if step == 2:
+                before = pids(inline)
+                time.sleep(1.2 * TIMEOUT_S)
+        assert pids(inline) == before  # none was replaced
+
+
+def pids(inline):
+    return [worker._process.pid for worker in inline._feed._filler._workers]
+
+
 @pytest.mark.usefixtures("ray_here")
 def test_on_another_node_clips_come_as_a_block(plan, monkeypatch):
     of = shared.SharedRing.of

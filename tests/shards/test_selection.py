@@ -8,8 +8,9 @@ import pytest
 from shards import mapped
 from shards.errors import InputError
 from shards.how import FRAMES, SAMPLES, SANDBOXED
-from shards.select import narrow, select, verdicts
+from shards.select import narrow, select
 from shards.selection import COLUMNS, Selection
+from shards.verdicts import verdicts
 from shards.views.pair import AnchorPositive
 from tests.shards.silent import silent_archive
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 sys.path.insert(0, os.environ["WHOLETONE_ROOT"])
+from shards.batch import ARRAYS
 from tests.train.conftest import ARCHIVE, NARROW, SMALL, pairs
 from train.encoders import build_encoder
 from train.methods import METHODS, method_class
@@ -73,7 +74,7 @@ def build(name):
 def part(batch, rank, world_size):
     size = len(batch) // world_size
     mine = slice(rank * size, (rank + 1) * size)
-    return replace(batch, **{f.name: getattr(batch, f.name)[mine] for f in fields(batch)[:-1]})
+    return replace(batch, **{name: getattr(batch, name)[mine] for name in ARRAYS})
 
 
 def train(name, rank, world_size):
