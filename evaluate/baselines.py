@@ -39,6 +39,7 @@ class Statistics(nn.Module):
     """
 
     name: ClassVar[str]
+    any_length = True
 
     window: Tensor
     bands: Tensor

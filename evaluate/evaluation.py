@@ -1,4 +1,4 @@
-"""evaluate(): an archive and an encoder in, scores beside two baselines out; read downward."""
+"""evaluate(): an archive and an encoder in, scores beside baselines out; read downward."""
 
 from __future__ import annotations
 
@@ -6,33 +6,27 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
-from evaluate.baselines import LogMelStatistics, untrained
-from evaluate.bootstrap import half_test, interval, paired_difference
-from evaluate.embed import Embedder, Extraction, embed_tracks, window_frames
+from evaluate.contenders import contenders
+from evaluate.embed import Extraction
 from evaluate.embeddings import Embeddings
+from evaluate.judging import Vectors, embed_all, judge_all
 from evaluate.maps import Map
-from evaluate.features import Feature
-from evaluate.metrics import METRICS, judged
-from evaluate.parallel import each_on_one_core
-from evaluate.probe import judge, objection
-from evaluate.protocols.protocol import Terms
+from evaluate.probe import objection
+from evaluate.protocols import build_protocol
+from evaluate.protocols.protocol import Protocol, Terms
 from evaluate.report import write_report
-from evaluate.results import Contender, LabelResult, Results, Score
-from evaluate.verdict import Verdict
-from evaluate.words import remarks
+from evaluate.results import Results
+from evaluate.scoring import label_result, way
 from shards.errors import InputError
 from shards.files import read_json, shown, write_json
 from shards.index import Index
-from shards.labels import SPLITS, Labels, label_names
-from shards.progress import Progress
+from shards.labels import Labels, label_names
 from train.checkpoint import load_encoder
 
 PACKAGES = ("wholetone", "torch", "torchaudio", "numpy", "scikit-learn")
@@ -44,6 +38,7 @@ def evaluate(
     *,
     labels: Sequence[str] = (),
     out: Path | None = None,
+    protocol: Protocol | None = None,
     extraction: Extraction | None = None,
     seed: int = 0,
     command: str = "",
@@ -55,6 +50,7 @@ def evaluate(
         encoder: Run or encoder folder that `load_encoder` reads.
         labels: Label sets; all of the archive's if empty.
         out: Folder of results, `evaluation` below the encoder's if None.
+        protocol: How; `linear` if None.
         extraction: How embeddings are computed.
         seed: Of heads and draws, and of the untrained encoder if the run names no seed.
         command: What the report says made it.
@@ -62,34 +58,37 @@ def evaluate(
     began_s = time.monotonic()
     index, folder = Index.open(shards), Path(encoder)
     out, extraction = out or folder / "evaluation", extraction or Extraction()
-    label_sets, skipped = choose_labels(index, labels)
+    protocol = protocol or build_protocol("linear")
+    label_sets, skipped = choose_labels(index, labels, protocol)
     run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
     run_seed = run.get("run", {}).get("seed", seed)
-    encoders = contenders(load_encoder(folder), index, seed=run_seed, device=extraction.device)
+    entrants = contenders(load_encoder(folder), index, seed=run_seed, device=extraction.device)
     out.mkdir(parents=True, exist_ok=True)
 
-    vectors = embed_all(encoders, index, label_sets, out / "embeddings", extraction)
+    vectors = embed_all(entrants, index, label_sets, protocol, out / "embeddings", extraction)
     label_sets, unread = judgeable(label_sets, lambda one: _known(index, vectors[one.name]))
-    verdicts = judge_all(label_sets, vectors, out / "selections", seed=seed)
-    found = [label_result(one, verdicts[one.name], seed=seed) for one in label_sets]
+    terms = Terms(seed, extraction.device, out / "state")
+    verdicts = judge_all(index, label_sets, vectors, protocol, out, terms)
+    found = [label_result(index, o, verdicts[o.name], protocol, seed=seed) for o in label_sets]
     maps = [
         Map.of(one, verdicts[one.name][0], vectors[one.name]["trained"])
         for one in label_sets
-        if one.kind == "class"
+        if one.kind in ("class", "key") and protocol.unit == "track"
     ]
 
     results = Results(
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=seed,
+        protocol=way(protocol),
         archive=archive_facts(index),
         run=run,
         versions={name: version(name) for name in PACKAGES},
         extraction=asdict(extraction),
-        contenders=[contender for contender, _ in encoders],
+        contenders=[contender for contender, _ in entrants],
         labels=found,
         skipped=skipped | unread,
-        unread=_unread(index, [v for mine in vectors.values() for v in mine.values()]),
+        unread=_unread(index, vectors),
         seconds=time.monotonic() - began_s,
     )
     write_json(out / "results.json", results.to_json())
@@ -97,7 +96,9 @@ def evaluate(
     return results
 
 
-def choose_labels(index: Index, names: Sequence[str]) -> tuple[list[Labels], dict[str, str]]:
+def choose_labels(
+    index: Index, names: Sequence[str], protocol: Protocol
+) -> tuple[list[Labels], dict[str, str]]:
     """The label sets that can be judged, and why the others cannot."""
     names = list(dict.fromkeys(names)) or label_names(index.path)
     if not names:
@@ -119,124 +120,6 @@ def judgeable(
     return [one for one in label_sets if one.name not in skipped], skipped
 
 
-def contenders(
-    encoder: nn.Module, index: Index, *, seed: int, device: str
-) -> list[tuple[Contender, Embedder]]:
-    """The encoder, itself untrained, and statistics of the log-mel over the same windows."""
-    trained: Any = encoder.to(device)
-    origin: Any = untrained(trained, seed=seed)
-    statistics = LogMelStatistics(
-        sample_rate=index.sample_rate, clip_frames=window_frames(trained, index)
-    )
-    return [
-        (_contender("trained", "Trained encoder", trained), trained),
-        (_contender("untrained", "Untrained encoder", origin), origin.to(device)),
-        (_contender("log-mel", "Log-mel statistics", statistics), statistics.to(device)),
-    ]
-
-
-def _contender(id_: str, title: str, network: Any) -> Contender:
-    weights = sum(weight.numel() for weight in network.parameters())
-    return Contender(id_, title, network.name, network.dim, weights)
-
-
-def embed_all(
-    encoders: Sequence[tuple[Contender, Embedder]],
-    index: Index,
-    label_sets: Sequence[Labels],
-    folder: Path,
-    extraction: Extraction,
-) -> dict[str, dict[str, Embeddings]]:
-    """Label set → contender → embeddings; label sets of one window length share them."""
-    vectors: dict[str, dict[str, Embeddings]] = {one.name: {} for one in label_sets}
-    for window_s in dict.fromkeys(one.info.get("window_s") for one in label_sets):
-        some = [one for one in label_sets if one.info.get("window_s") == window_s]
-        rows = np.concatenate([one.rows(split) for one in some for split in SPLITS])
-        for contender, network in encoders:
-            shared = embed_tracks(
-                network, index, rows, folder=folder, window_s=window_s, extraction=extraction
-            )
-            for one in some:
-                vectors[one.name][contender.id] = shared
-    return vectors
-
-
-def judge_all(
-    label_sets: Sequence[Labels],
-    vectors: dict[str, dict[str, Embeddings]],
-    folder: Path,
-    *,
-    seed: int,
-) -> dict[str, list[Verdict]]:
-    """Label set → verdicts in the order of the contenders; a probe a core."""
-    pairs = [(one, name) for one in label_sets for name in vectors[one.name]]
-    work = [
-        partial(
-            judge,
-            one,
-            {Feature().name: vectors[one.name][name]},
-            encoder=name,
-            folder=folder,
-            terms=Terms(seed),
-        )
-        for one, name in pairs
-    ]
-    with Progress("judge", total=len(work), unit="probes") as bar:
-        verdicts = each_on_one_core(work, bar.update)
-    return {
-        one.name: [v for v, (labels, _) in zip(verdicts, pairs, strict=True) if labels is one]
-        for one in label_sets
-    }
-
-
-def label_result(labels: Labels, verdicts: list[Verdict], *, seed: int) -> LabelResult:
-    """Scores of the verdicts on one label set, each after the first compared with the first."""
-    first = verdicts[0]
-    result = LabelResult(
-        name=labels.name,
-        kind=labels.kind,
-        metric=first.metrics[0],
-        classes=labels.classes,
-        counts=first.counts,
-        test_groups=len(np.unique(first.groups)),
-        split=labels.info.get("split", {}),
-        label_sha256=labels.info["sha256"],
-        constant=first.constant,
-        scores=[score(verdict, first, seed) for verdict in verdicts],
-        remarks=[],
-    )
-    dropped = int((~judged(first.targets)).sum()) if labels.kind == "tags" else 0
-    result.remarks.extend(remarks(result, dropped=dropped))
-    return result
-
-
-def score(verdict: Verdict, trained: Verdict, seed: int) -> Score:
-    """How sure a verdict is, and how far behind the trained encoder's."""
-    metrics = verdict.metrics
-
-    def weighted(of: Verdict) -> Any:
-        return lambda weights: METRICS[metrics[0]].weighted(of.outputs, of.targets, weights)
-
-    difference = None
-    if verdict is not trained:
-        difference = paired_difference(
-            weighted(trained), weighted(verdict), verdict.groups, seed=seed
-        )
-    return Score(
-        encoder=verdict.encoder,
-        scores={name: METRICS[name].score(verdict.outputs, verdict.targets) for name in metrics},
-        interval=interval(weighted(verdict), verdict.groups, seed=seed),
-        half_test=half_test(weighted(verdict), len(verdict.rows), seed=seed),
-        behind_trained=difference,
-        valid_score=verdict.valid_score,
-        chosen=verdict.chosen,
-        grid_size=verdict.grid_size,
-        embeddings=verdict.embeddings,
-        selection=f"selections/{verdict.label}--{verdict.encoder}.json",
-        selection_sha256=verdict.selection_sha256,
-    )
-
-
 def archive_facts(index: Index) -> dict[str, Any]:
     """What a reader should know of the audio."""
     licences = sorted(set(index.column("licence").tolist()) - {""})
@@ -250,12 +133,18 @@ def archive_facts(index: Index) -> dict[str, Any]:
     }
 
 
-def _known(index: Index, embeddings: dict[str, Embeddings]) -> np.ndarray:
+def _embeddings(vectors: dict[str, dict[str, Embeddings]]) -> list[Embeddings]:
+    return [one for mine in vectors.values() for one in mine.values()]
+
+
+def _known(index: Index, vectors: dict[str, dict[str, Embeddings]]) -> np.ndarray:
     """Index rows, bool [N], that every encoder has a vector for."""
     rows = np.arange(len(index))
-    return np.asarray(np.all([vectors.known(rows) for vectors in embeddings.values()], axis=0))
+    return np.asarray(np.all([one.known(rows) for one in _embeddings(vectors)], axis=0))
 
 
-def _unread(index: Index, embeddings: list[Embeddings]) -> list[str]:
-    rows = sorted({int(row) for vectors in embeddings for row in vectors.unread})
+def _unread(index: Index, vectors: Vectors) -> list[str]:
+    """Sources of the tracks of which no window could be read."""
+    every = [one for mine in vectors.values() for one in _embeddings(mine)]
+    rows = sorted({int(row) for one in every for row in one.unread})
     return [shown(index.column("source")[row]) for row in rows]

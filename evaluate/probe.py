@@ -17,6 +17,7 @@ from evaluate.embeddings import Embeddings
 from evaluate.metrics import METRICS
 from evaluate.protocols.linear import Linear
 from evaluate.protocols.protocol import Candidate, Decision, Protocol, Terms
+from evaluate.results import plain
 from evaluate.samples import Samples
 from evaluate.tasks import TASKS, Task
 from evaluate.verdict import Other, Verdict
@@ -71,11 +72,12 @@ def judge(
     outputs = [candidate.predict(samples["test"]) for candidate in decision.candidates]
     path = selection_path(folder, labels.name, encoder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, selection(labels, features, encoder, task, protocol, decision, terms.seed))
+    written = selection(labels, features, encoder, task, protocol, decision, terms.seed)
+    write_json(path, plain(written))
     targets, sha256 = labels.test_targets(path)
     judged = np.isin(labels.rows("test"), rows["test"])
     targets = targets[judged]
-    at = _on_test(task, decision, outputs, targets) if protocol.selects_on_test else 0
+    at = _on_test(decision, outputs, targets) if protocol.selects_on_test else 0
     return Verdict(
         label=labels.name,
         encoder=encoder,
@@ -96,12 +98,10 @@ def judge(
     )
 
 
-def _on_test(
-    task: Task, decision: Decision, outputs: list[np.ndarray], targets: np.ndarray
-) -> int:
+def _on_test(decision: Decision, outputs: list[np.ndarray], targets: np.ndarray) -> int:
     """Which rival does best by the test targets, for a protocol that selects on test."""
     first = len(outputs) - len(decision.rivals)
-    score = METRICS[task.metrics[0]].score
+    score = METRICS[decision.rivals_by].score
     return first + int(np.nanargmax([score(one, targets) for one in outputs[first:]]))
 
 

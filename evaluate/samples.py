@@ -31,6 +31,11 @@ class Samples:
         return vectors
 
     @property
+    def one_each(self) -> bool:
+        """Whether each track has one vector."""
+        return np.array_equal(self.owner, np.arange(len(self.rows)))
+
+    @property
     def known_targets(self) -> np.ndarray:
         """Targets of train or valid."""
         assert self.targets is not None

@@ -1,4 +1,4 @@
-"""From trained heads to candidates: outputs, plain facts and words for a reader, a hash."""
+"""What is written of a trained head: plain facts, words for a reader, a hash."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from evaluate.tasks import Task
 
 def outputs(task: Task, head: Head, features: Tensor) -> np.ndarray:
     """Outputs of a head as the metrics want them, computed where the head lies."""
-    at = head.weights[0].device
     with torch.no_grad():
-        return task.decode(head(features.to(at)).cpu().numpy().astype(np.float64))
+        found = head(features.to(head.weights[0].device))
+    return task.decode(found.cpu().numpy().astype(np.float64))
 
 
 def facts(head: Head) -> dict[str, Any]:
@@ -32,15 +32,28 @@ def facts(head: Head) -> dict[str, Any]:
 
 
 def title(configuration: Configuration) -> str:
-    """A configuration in a few words."""
-    head = "linear" if configuration.head == "linear" else "MLP 512"
-    dropout = f", dropout {configuration.dropout:g}" if configuration.dropout else ""
-    return f"{head}, λ {configuration.weight_decay:g}{dropout}"
+    """A configuration in a few words, without what is usual."""
+    words = ["linear" if configuration.head == "linear" else "MLP 512"]
+    if configuration.layer is not None:
+        sums = configuration.layer == "sum"
+        words.append("weighted layers" if sums else f"layer {configuration.layer}")
+    if configuration.bias == "none":
+        words.append("no bias")
+    words.append(f"λ {configuration.weight_decay:g}")
+    if configuration.dropout or configuration.input_dropout:
+        words.append(f"dropout {max(configuration.dropout, configuration.input_dropout):g}")
+    if configuration.learning_rate is not None:
+        words.append(f"rate {configuration.learning_rate:g}")
+    if configuration.batch_size is not None:
+        words.append(f"batch {configuration.batch_size}")
+    if configuration.standardise:
+        words.append("standardised")
+    return ", ".join(words)
 
 
 def weights_sha256(weights: Sequence[Tensor]) -> str:
     """SHA-256 of a head's weights."""
     digest = hashlib.sha256()
     for weight in weights:
-        digest.update(weight.detach().cpu().numpy().tobytes())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -40,7 +40,7 @@ class Linear(Protocol):
 
     name: ClassVar[str] = "linear"
     paper: ClassVar[str] = "our own"
-    deviations: ClassVar[tuple[str, ...]] = ()
+    deviations = ()
     aggregation: ClassVar[str] = "A track's vector is the mean over its windows."
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -55,6 +55,7 @@ class Decision:
         trials: Plain values of all configurations it was chosen from, each with "valid_score".
         beside: Fixed as well and scored beside it.
         rivals: Where a protocol selects on test: those the test targets will choose from.
+        rivals_by: Metric on test that chooses among them.
         facts: More to be written into the selection, e.g. which tracks were drawn.
     """
 
@@ -62,6 +63,7 @@ class Decision:
     trials: list[dict[str, Any]]
     beside: tuple[Beside, ...] = ()
     rivals: tuple[Candidate, ...] = ()
+    rivals_by: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -84,6 +86,10 @@ class Terms:
     device: str = "cpu"
     state: Path | None = None
 
+    def below(self, name: str) -> Terms:
+        """The same terms for a part of a protocol, which keeps its state apart."""
+        return replace(self, state=self.state and self.state / name)
+
 
 class Protocol(ABC):
     """Base of all protocols; constructor arguments are keyword-only and plain values."""
@@ -91,14 +97,14 @@ class Protocol(ABC):
     name: ClassVar[str]
     paper: ClassVar[str]
     """Whose protocol it is, as a reader is told it."""
-    deviations: ClassVar[tuple[str, ...]]
+    deviations: tuple[str, ...]
     """In what it differs from that paper, and what the paper leaves open; a sentence each."""
     aggregation: ClassVar[str]
     """How windows become a track, in a sentence."""
     kinds: ClassVar[tuple[str, ...]] = TRACK_LEVEL
     unit: ClassVar[Literal["track", "window"]] = "track"
     window_s: ClassVar[float | None] = None
-    """Length of a window where the labels ask for none; the encoder's own clip if None."""
+    """Length of a window; if None, what the labels ask for, or the encoder's own clip."""
     selects_on_test: ClassVar[bool] = False
 
     @property

@@ -41,6 +41,15 @@ class Classes(Task):
         wanted = targets.expand(len(outputs), -1)
         return F.cross_entropy(outputs.movedim(-1, 1), wanted, reduction="none").mean(dim=1)
 
+    def probabilities(self, outputs: Tensor, *, dim: int) -> Tensor:
+        """Softmax over the classes."""
+        return outputs.softmax(dim=dim)
+
+    def votes(self, outputs: Tensor, *, dim: int) -> Tensor:
+        """One for the class of the largest logit."""
+        first = outputs.argmax(dim=dim, keepdim=True)
+        return torch.zeros_like(outputs).scatter_(dim, first, 1.0)
+
     def constant(self, num_tracks: int) -> np.ndarray:
         """The share of each class in train, so that the largest is always answered."""
         return np.tile(self._share, (num_tracks, 1))

@@ -45,6 +45,14 @@ class Tags(Task):
         loss = F.binary_cross_entropy_with_logits(outputs, wanted, reduction="none")
         return loss.mean(dim=(1, 2))
 
+    def probabilities(self, outputs: Tensor, *, dim: int) -> Tensor:
+        """Sigmoids."""
+        return outputs.sigmoid()
+
+    def votes(self, outputs: Tensor, *, dim: int) -> Tensor:
+        """One for each tag of probability above one half."""
+        return (outputs > 0).to(outputs)
+
     def constant(self, num_tracks: int) -> np.ndarray:
         """The share of each tag in train: a tie for every track."""
         return np.tile(self._share, (num_tracks, 1))

@@ -46,6 +46,14 @@ class Task(ABC):
         """Outputs [n, K] as the metrics want them."""
         return outputs
 
+    def probabilities(self, outputs: Tensor, *, dim: int) -> Tensor:
+        """Outputs [..., K, ...], K at `dim`, on a scale that can be averaged over windows."""
+        raise ValueError("Numbers have no probabilities; windows of a track take 'mean'.")
+
+    def votes(self, outputs: Tensor, *, dim: int) -> Tensor:
+        """Ones for what a window answers, else zeros; K at `dim`."""
+        raise ValueError("Numbers have no votes; windows of a track take 'mean'.")
+
     @abstractmethod
     def constant(self, num_tracks: int) -> np.ndarray:
         """What one would answer without listening, as `decode` gives it, from train alone."""

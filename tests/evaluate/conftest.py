@@ -19,6 +19,8 @@ from shards.labels import METRICS, Labels, label_schema, write_labels
 from shards.schema import FORMAT, INDEX, INDEX_SCHEMA, MANIFEST
 from shards.sealed import write_sealed
 from shards.targets import KEYS
+from tests.evaluate.planted import Planted, planted
+from train.encoders import ENCODERS
 
 RATE = 8000
 
@@ -150,6 +152,13 @@ class Tones(nn.Module):
 @pytest.fixture
 def tones() -> type[Tones]:
     return Tones
+
+
+@pytest.fixture
+def planted_encoder(monkeypatch: pytest.MonkeyPatch) -> Planted:
+    """13 layers at 50 Hz, two pools (see planted.py); `load_encoder` and `untrained` know it."""
+    monkeypatch.setitem(ENCODERS, "planted", "tests.evaluate.planted:Planted")
+    return planted()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from evaluate.descent import Adam, largest_curvature
-from evaluate.heads import Configuration, Schedule, forward, train_heads
+from evaluate.heads import Configuration, Schedule, train_heads
 from evaluate.tasks import TASKS
 
 TO_THE_END = Schedule(max_steps=1500, early_stopping=False)
@@ -113,17 +113,6 @@ def test_a_head_that_learns_nothing_useful_stays_where_it_began():
     assert head.valid_loss <= float(encoded[30:].square().mean()) + 1e-12
 
 
-def test_outputs_of_a_stack_equal_a_loop_over_its_layers():
-    rng = torch.Generator().manual_seed(0)
-    shapes = [(2, 5, 4), (2, 1, 4), (2, 4, 3), (2, 1, 3)]
-    weights = [torch.rand(shape, generator=rng) - 0.5 for shape in shapes]
-    x = torch.rand(7, 5, generator=rng)
-    found = forward(weights, x)
-    for c in range(2):
-        hidden = (x @ weights[0][c] + weights[1][c]).relu()
-        torch.testing.assert_close(found[c], hidden @ weights[2][c] + weights[3][c])
-
-
 def test_heads_are_the_same_every_time_and_differ_by_seed():
     task, x, _, encoded = problem("class")
     grid = [Configuration("mlp", 1e-3, 0.5)]
@@ -137,13 +126,56 @@ def test_heads_are_the_same_every_time_and_differ_by_seed():
     assert not torch.equal(weights(0), weights(1))
 
 
-def test_a_program_of_two_kinds_of_head_is_refused():
+def test_heads_come_back_in_the_order_they_were_asked_for_whatever_their_kind():
     task, x, _, encoded = problem("class")
-    linear, mlp = Configuration("linear", 1.0), Configuration("mlp", 1.0)
-    other = Configuration("linear", 1.0, learning_rate=None)
-    for grid in ([linear, mlp], [linear, other], [Configuration("mlp", 1.0, learning_rate=None)]):
-        with pytest.raises(ValueError, match="heads of one kind in one way"):
-            train_heads(grid, task, (x, encoded), (x, encoded))
+    grid = [
+        Configuration("mlp", 1e-3, 0.5),
+        Configuration("linear", 1.0, learning_rate=None),
+        Configuration("linear", 1.0),
+        Configuration("mlp", 1e-3, 0.25, batch_size=16),
+        Configuration("linear", 0.1, learning_rate=None),
+    ]
+    schedule = Schedule(max_steps=16, batch_size=32)
+    heads = train_heads(grid, task, (x, encoded), (x, encoded), schedule=schedule)
+    assert [head.configuration for head in heads] == grid
+    for head in heads:
+        (alone,) = train_heads(
+            [head.configuration], task, (x, encoded), (x, encoded), schedule=schedule
+        )
+        torch.testing.assert_close(alone.weights, head.weights, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Configuration("mlp", 1.0, learning_rate=None),
+        Configuration("linear", 1.0, learning_rate=None, bias="penalised"),
+        Configuration("tree", 1.0),
+    ],
+)
+def test_what_no_program_trains_is_refused(wrong):
+    task, x, _, encoded = problem("class")
+    with pytest.raises(ValueError, match="A head is 'linear' or 'mlp'"):
+        train_heads([wrong], task, (x, encoded), (x, encoded))
+
+
+def test_a_head_without_bias_has_none():
+    task, x, _, encoded = problem("class")
+    for rate in (None, 1e-2):
+        grid = [Configuration("linear", 0.1, learning_rate=rate, bias="none", start="random")]
+        (head,) = train_heads(grid, task, (x, encoded), (x, encoded))
+        assert head.steps > 0
+        assert not head.weights[1].any()
+
+
+def test_a_head_says_whether_the_last_step_or_itself_ended_its_training():
+    task, x, _, encoded = problem("class", n=60, dim=30)
+    grid = [Configuration("linear", 0.01, learning_rate=rate) for rate in (0.5, 1e-4)]
+    schedule = Schedule(max_steps=200, check_every=8, patience=5)
+    train, valid = (x[:30], encoded[:30]), (x[30:], encoded[30:])
+    soon, late = train_heads(grid, task, train, valid, schedule=schedule)
+    assert (soon.cut_short, soon.trained_steps < 200) == (False, True)
+    assert (late.cut_short, late.trained_steps) == (True, 200)
 
 
 def test_adam_equals_torchs():
@@ -151,9 +183,13 @@ def test_adam_equals_torchs():
     start = torch.randn(3, 4, 2, generator=rng, dtype=torch.float64)
     ours = [start.clone()]
     rates = torch.tensor([0.1, 0.01, 0.001], dtype=torch.float64)
-    descent = Adam(ours, rates.view(-1, 1, 1))
+    decays = [0.0, 0.1, 0.01]
+    descent = Adam(ours, rates.tolist(), [decays])
     theirs = [start[c].clone().requires_grad_() for c in range(3)]
-    optimizers = [torch.optim.Adam([w], lr=float(r)) for w, r in zip(theirs, rates, strict=True)]
+    optimizers = [
+        torch.optim.Adam([w], lr=float(r), weight_decay=d)
+        for w, r, d in zip(theirs, rates, decays, strict=True)
+    ]
     for _ in range(30):
         gradient = torch.randn(3, 4, 2, generator=rng, dtype=torch.float64)
         descent.update(ours, [gradient])
