@@ -19,8 +19,9 @@ from evaluate.metrics import METRICS
 from evaluate.parallel import each_on_one_core
 from evaluate.probe import judge
 from evaluate.protocols.protocol import Protocol, Terms
-from evaluate.tasks import TASKS
+from evaluate.verdict import Verdict
 from shards.errors import InputError
+from shards.labels import METRICS as PRIMARY
 from shards.labels import Labels
 
 DRAWS = 2000
@@ -56,7 +57,7 @@ class OutOfFold:
         Areas under curves rank tracks, and outputs of two probes have no common rank: the score is
         then the mean over folds, by their tracks. Other metrics take all tracks together.
         """
-        metric = TASKS[self.kind].metrics[0]
+        metric = PRIMARY[self.kind]
         weighted = METRICS[metric].weighted
         if metric != "roc_auc":
             return weighted(self.outputs, self.targets, weights)
@@ -92,10 +93,14 @@ def cross_validate(
         )
         for i, fold in enumerate(labels.folds(num_folds, seed=seed))
     ]
-    verdicts = each_on_one_core(work)
+    return out_of_fold(labels, each_on_one_core(work))
+
+
+def out_of_fold(labels: Labels, verdicts: Sequence[Verdict]) -> OutOfFold:
+    """Verdicts of all folds of a label set as one."""
     rows = np.concatenate([v.rows for v in verdicts])
     order = np.argsort(rows)
-    fold = np.repeat(np.arange(num_folds), [len(v.rows) for v in verdicts])
+    fold = np.repeat(np.arange(len(verdicts)), [len(v.rows) for v in verdicts])
     return OutOfFold(
         label=labels.name,
         kind=labels.kind,
@@ -154,7 +159,7 @@ def gain(
         float(np.mean([pair[side].score(ones)[0] for pair in pairs])) for side in (0, 1)
     )
     difference = percentile_interval(trained - untrained, np.concatenate(drawn), first.groups)
-    metric = TASKS[first.kind].metrics[0]
+    metric = PRIMARY[first.kind]
     return Gain(first.label, metric, trained, untrained, difference, len(pairs))
 
 

@@ -18,6 +18,8 @@ from sklearn.metrics import (
 )
 
 from evaluate import keys, ranking, weighted
+from evaluate.beats.scores import BEAT_SCORES
+from evaluate.segments_scores import SEGMENT_SCORES
 
 
 def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
@@ -106,6 +108,18 @@ class Metric:
     chance: float = float("nan")
 
 
+def of_results(title: str, weighted: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Metric:
+    """A metric that reads per-track results [n, m], and no targets, under weights [S, n]."""
+
+    def score(results: np.ndarray, targets: np.ndarray) -> float:
+        return float(weighted(results, np.ones((1, len(results))))[0])
+
+    def under(results: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return weighted(results, weights)
+
+    return Metric(title, score, under)
+
+
 METRICS = {
     "accuracy": Metric("accuracy", accuracy, weighted.accuracy),
     "roc_auc": Metric("ROC-AUC", roc_auc, weighted.roc_auc, chance=0.5),
@@ -116,4 +130,5 @@ METRICS = {
     "map": Metric("MAP", mean_average_precision, weighted.mean_average_precision),
     "p10": Metric("P@10", precision_at_10, weighted.precision_at_10),
     "mr1": Metric("MR1", mean_rank_1, weighted.mean_rank_1),
+    **{name: of_results(*told) for name, told in (BEAT_SCORES | SEGMENT_SCORES).items()},
 }

@@ -47,7 +47,7 @@ METRICS = {
     "key": "key_score",
     "group": "map",
     "beats": "f70",
-    "segments": "accuracy",
+    "segments": "window_accuracy",
 }
 """Kind → the metric that counts first."""
 
