@@ -15,7 +15,6 @@ import numpy as np
 from evaluate.embeddings import Embeddings
 from evaluate.metrics import METRICS
 from evaluate.probe import MIN_TEST_TRACKS, embeddings_id, known_rows, selection_path
-from evaluate.protocols.protocol import Protocol, Terms
 from evaluate.ranking import rankings
 from evaluate.verdict import Verdict
 from shards.errors import InputError
@@ -34,14 +33,8 @@ def objection(labels: Labels, known: np.ndarray) -> str:
     return "" if sizes.max() > 1 else "no piece has two versions in test"
 
 
-def judge(
-    labels: Labels,
-    features: Mapping[str, Embeddings],
-    *,
-    encoder: str,
-    folder: Path,
-    protocol: Protocol | None = None,
-    terms: Terms | None = None,
+def judge_pieces(
+    labels: Labels, features: Mapping[str, Embeddings], *, encoder: str, folder: Path
 ) -> Verdict:
     """Choose a vector by valid, write the choice to `folder`, then open test and rank its tracks.
 
@@ -50,8 +43,6 @@ def judge(
         features: Name of a feature → its vectors [n, D], or [n, K, D]: then each layer is a choice.
         encoder: Id of the contender.
         folder: Of selections.
-        protocol: Of no use: nothing is trained. All judges are called alike.
-        terms: Of no use either.
     """
     rows = known_rows(labels, features)
     vectors = {split: _vectors(features, rows[split]) for split in ("valid", "test")}

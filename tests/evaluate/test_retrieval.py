@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 from evaluate import metrics
 from evaluate.embeddings import Embeddings
 from evaluate.ranking import rankings
-from evaluate.retrieval import judge, objection
+from evaluate.retrieval import judge_pieces, objection
 from shards.errors import InputError
 from shards.labels import Labels
 
@@ -108,7 +108,7 @@ def test_planted_versions_are_found_and_noise_is_not(planted, tmp_path):
     scores = []
     for vectors in (told, noise):
         features = {"default": embeddings(vectors)}
-        verdict = judge(labels, features, encoder="e", folder=tmp_path)
+        verdict = judge_pieces(labels, features, encoder="e", folder=tmp_path)
         scores.append([metrics.METRICS[m].score(verdict.outputs, None) for m in verdict.metrics])
     assert scores[0] == pytest.approx([1.0, 0.2, 1.0])
     by_chance = np.mean([1 / (1 + k) for k in range(29)])  # about: a version anywhere among 29
@@ -132,7 +132,7 @@ def test_the_vector_is_chosen_on_valid_and_written_before_test_opens(
 
     monkeypatch.setattr(Labels, "test_targets", watched)
     features = {"lying": embeddings(lying, "a"), "weak": embeddings(weak, "b")}
-    verdict = judge(labels, features, encoder="e", folder=tmp_path)
+    verdict = judge_pieces(labels, features, encoder="e", folder=tmp_path)
     (selection,) = seen
     assert selection["chosen"]["feature"] == verdict.chosen["feature"] == "weak"
     assert len(selection["grid"]) == verdict.grid_size == 2
@@ -144,7 +144,7 @@ def test_the_vector_is_chosen_on_valid_and_written_before_test_opens(
 def test_every_layer_is_a_choice(planted, tmp_path):
     labels, told, noise = planted
     layers = embeddings(np.stack([noise, told, noise[::-1]], axis=1))
-    verdict = judge(labels, {"layers": layers}, encoder="e", folder=tmp_path)
+    verdict = judge_pieces(labels, {"layers": layers}, encoder="e", folder=tmp_path)
     assert (verdict.grid_size, verdict.chosen["layer"]) == (3, 1)
 
 
@@ -155,11 +155,11 @@ def test_a_split_that_is_all_test_takes_one_vector(index, targets, tmp_path):
     features = {name: embeddings(rng.normal(size=(120, 4)), name) for name in "ab"}
     assert objection(labels, np.ones(120, bool)) == ""
     only = {"a": features["a"]}
-    verdict = judge(labels, only, encoder="e", folder=tmp_path)
+    verdict = judge_pieces(labels, only, encoder="e", folder=tmp_path)
     assert np.isnan(verdict.valid_score)
     assert json.loads((tmp_path / "work--e.json").read_text())["chosen"]["valid_score"] is None
     with pytest.raises(InputError, match="no piece with two versions in valid"):
-        judge(labels, features, encoder="e", folder=tmp_path)
+        judge_pieces(labels, features, encoder="e", folder=tmp_path)
 
 
 def test_pieces_that_cannot_be_looked_for_say_why(index, targets):
@@ -174,8 +174,8 @@ def test_tracks_without_a_vector_are_neither_asked_nor_found(planted, tmp_path):
     labels, told, _ = planted
     vectors = embeddings(told)
     vectors.windows[labels.rows("test")[:3]] = 0
-    verdict = judge(labels, {"default": vectors}, encoder="e", folder=tmp_path)
+    verdict = judge_pieces(labels, {"default": vectors}, encoder="e", folder=tmp_path)
     assert len(verdict.rows) == len(verdict.outputs) == 27
     vectors.vectors[labels.rows("test")[3]] = np.nan
     with pytest.raises(InputError, match="NaN or infinity for 1 of 27 tracks in test"):
-        judge(labels, {"default": vectors}, encoder="e", folder=tmp_path)
+        judge_pieces(labels, {"default": vectors}, encoder="e", folder=tmp_path)
