@@ -56,9 +56,9 @@ class Windows:
         return cls({name: x for name, (x, _) in vectors.items()}, rows[owner], number * hop_s)
 
     def classes(
-        self, rows: np.ndarray, events: Sequence[Events], window_s: float
+        self, rows: np.ndarray, events: np.ndarray, window_s: float
     ) -> list[np.ndarray]:
-        """Classes of the windows of each of the tracks `rows` [n]; -1 is none."""
+        """Classes of the windows of each of the tracks `rows` [n] with `Events` [n]; -1 is none."""
         return [
             segment_classes(one, self.start_s[self.rows == row], window_s)
             for row, one in zip(rows, events, strict=True)
