@@ -55,9 +55,7 @@ class Windows:
         _, owner = next(iter(vectors.values()))
         return cls({name: x for name, (x, _) in vectors.items()}, rows[owner], number * hop_s)
 
-    def classes(
-        self, rows: np.ndarray, events: np.ndarray, window_s: float
-    ) -> list[np.ndarray]:
+    def classes(self, rows: np.ndarray, events: np.ndarray, window_s: float) -> list[np.ndarray]:
         """Classes of the windows of each of the tracks `rows` [n] with `Events` [n]; -1 is none."""
         return [
             segment_classes(one, self.start_s[self.rows == row], window_s)

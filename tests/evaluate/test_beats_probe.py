@@ -188,9 +188,7 @@ def test_a_cache_too_small_changes_no_weight():
         tracks, _ = tracks_of(heard, cache_bytes=limit)
         schedule = FrameSchedule(max_epochs=2, crop_s=3.0)
         configurations = [FrameConfiguration("mlp", None)]
-        heads = train_frame_heads(
-            configurations, tracks, *split(truth, 5, 3), schedule=schedule
-        )
+        heads = train_frame_heads(configurations, tracks, *split(truth, 5, 3), schedule=schedule)
         found.append(told(heads))
     assert found[0] == found[1] == found[2]
 
@@ -210,9 +208,7 @@ def test_frames_that_nobody_heard_change_no_weight():
 
         tracks = TokenTracks(read, id="padded", rate_hz=RATE_HZ)
         configurations = [FrameConfiguration("linear", 1)]
-        heads = train_frame_heads(
-            configurations, tracks, *split(truth, 3, 1), schedule=schedule
-        )
+        heads = train_frame_heads(configurations, tracks, *split(truth, 3, 1), schedule=schedule)
         found.append(told(heads))
     assert found[0] == found[1]
 
