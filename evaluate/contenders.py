@@ -7,13 +7,15 @@ from typing import Any
 
 from torch import nn
 
-from evaluate.baselines import LogMelStatistics, untrained
+from evaluate.baselines import ChromaStatistics, LogMelStatistics, MfccStatistics, untrained
 from evaluate.embed import Embedder, window_frames
 from evaluate.results import Contender
 from shards.index import Index
 
 STATISTICS = {
     "log-mel": ("Log-mel statistics", LogMelStatistics),
+    "mfcc": ("MFCC statistics", MfccStatistics),
+    "chroma": ("Chroma statistics", ChromaStatistics),
 }
 """Id → title and class of what is computed from sound without weights."""
 

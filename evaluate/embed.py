@@ -101,7 +101,9 @@ def job_of(
     """What `embed` extracts; a feature that is asked for under two names is taken once."""
     window = window_frames(encoder, index, window_s)
     hop = window if hop_s is None else max(1, round(hop_s * index.sample_rate))
-    taken = {source_of(encoder, feature): feature for feature in reversed(features)}
+    taken: dict[str, Feature] = {}
+    for feature in features:
+        taken.setdefault(source_of(encoder, feature), feature)
     return Job(
         encoder=encoder,
         index=index,

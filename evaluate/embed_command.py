@@ -71,7 +71,8 @@ class Embed:
 def embed_command(args: list[str]) -> None:
     """Run the command; of several processes all compute and the first writes."""
     flags = tyro.cli(Embed, args=args, prog="evaluate embed", config=(FlagCreatePairsOff,))
-    if min(flags.window_s or 1, flags.hop_s or 1, flags.batch_size) <= 0 or flags.num_workers < 0:
+    lengths = [one for one in (flags.window_s, flags.hop_s) if one is not None]
+    if min(*lengths, flags.batch_size, 1) <= 0 or flags.num_workers < 0:
         raise InputError(
             "Want --window-s, --hop-s and --batch-size above 0, --num-workers 0 or more."
         )

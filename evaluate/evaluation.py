@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from evaluate.contenders import contenders
+from evaluate.contenders import Entrant, contenders, with_frames
 from evaluate.embed import Extraction
 from evaluate.embeddings import Embeddings
-from evaluate.judging import Vectors, embed_all, judge_all
+from evaluate.judges import OF_TOKENS, why_not
+from evaluate.judging import Bench, Vectors, embed_all, judge_all
 from evaluate.maps import Map
-from evaluate.probe import objection
 from evaluate.protocols import build_protocol
 from evaluate.protocols.protocol import Protocol, Terms
 from evaluate.report import write_report
@@ -65,10 +65,14 @@ def evaluate(
     entrants = contenders(load_encoder(folder), index, seed=run_seed, device=extraction.device)
     out.mkdir(parents=True, exist_ok=True)
 
-    vectors = embed_all(entrants, index, label_sets, protocol, out / "embeddings", extraction)
-    label_sets, unread = judgeable(label_sets, lambda one: _known(index, vectors[one.name]))
     terms = Terms(seed, extraction.device, out / "state")
-    verdicts = judge_all(index, label_sets, vectors, protocol, out, terms)
+    bench = Bench(index, entrants, protocol, extraction, out, terms)
+    label_sets, frameless = those_heard(label_sets, entrants)
+    vectors = embed_all(bench, label_sets)
+    label_sets, unread = judgeable(
+        label_sets, protocol, lambda one: _known(index, vectors[one.name])
+    )
+    verdicts = judge_all(bench, label_sets, vectors)
     found = [label_result(index, o, verdicts[o.name], protocol, seed=seed) for o in label_sets]
     maps = [
         Map.of(one, verdicts[one.name][0], vectors[one.name]["trained"])
@@ -87,7 +91,7 @@ def evaluate(
         extraction=asdict(extraction),
         contenders=[contender for contender, _ in entrants],
         labels=found,
-        skipped=skipped | unread,
+        skipped=skipped | frameless | unread,
         unread=_unread(index, vectors),
         seconds=time.monotonic() - began_s,
     )
@@ -108,16 +112,28 @@ def choose_labels(
             "with a column of paths and one of labels."
         )
     every_row = np.ones(len(index), bool)
-    return judgeable([Labels.open(index, name) for name in names], lambda _: every_row)
+    label_sets = [Labels.open(index, name) for name in names]
+    return judgeable(label_sets, protocol, lambda _: every_row)
 
 
 def judgeable(
-    label_sets: Sequence[Labels], known: Callable[[Labels], np.ndarray]
+    label_sets: Sequence[Labels], protocol: Protocol, known: Callable[[Labels], np.ndarray]
 ) -> tuple[list[Labels], dict[str, str]]:
     """Label sets that `known` tracks (bool, by index row) can judge, and why the others cannot."""
-    reasons = {one.name: objection(one, known(one)) for one in label_sets}
+    reasons = {one.name: why_not(one, known(one), protocol) for one in label_sets}
     skipped = {name: reason for name, reason in reasons.items() if reason}
     return [one for one in label_sets if one.name not in skipped], skipped
+
+
+def those_heard(
+    label_sets: Sequence[Labels], entrants: Sequence[Entrant]
+) -> tuple[list[Labels], dict[str, str]]:
+    """Label sets that the encoder can be judged on, and those that want tokens it does not give."""
+    if with_frames(entrants[:1]):
+        return list(label_sets), {}
+    why = f"encoder {entrants[0][0].architecture} gives no tokens in time"
+    frameless = {one.name: why for one in label_sets if one.kind in OF_TOKENS}
+    return [one for one in label_sets if one.name not in frameless], frameless
 
 
 def archive_facts(index: Index) -> dict[str, Any]:
@@ -139,8 +155,10 @@ def _embeddings(vectors: dict[str, dict[str, Embeddings]]) -> list[Embeddings]:
 
 def _known(index: Index, vectors: dict[str, dict[str, Embeddings]]) -> np.ndarray:
     """Index rows, bool [N], that every encoder has a vector for."""
-    rows = np.arange(len(index))
-    return np.asarray(np.all([one.known(rows) for one in _embeddings(vectors)], axis=0))
+    rows, known = np.arange(len(index)), np.ones(len(index), bool)
+    for one in _embeddings(vectors):
+        known &= one.known(rows)
+    return known
 
 
 def _unread(index: Index, vectors: Vectors) -> list[str]:

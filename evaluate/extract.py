@@ -14,8 +14,8 @@ import numpy as np
 from evaluate.claims import Claims
 from evaluate.forward import Forward, takes_any_length
 from evaluate.job import Job
-from evaluate.sums import Sums
 from evaluate.parted_plan import PartedPlan, batch_windows
+from evaluate.sums import Sums
 from shards.progress import Progress
 from shards.stream import stream
 
@@ -84,9 +84,7 @@ def _claimed(
     return run
 
 
-def _compute(
-    job: Job, run: list[_Part], forward: Forward, claims: Claims, bar: Progress
-) -> None:
+def _compute(job: Job, run: list[_Part], forward: Forward, claims: Claims, bar: Progress) -> None:
     """Embed the parts of a run in one stream; each is published as soon as it is whole."""
     features = [f for f in job.features if any(len(part.missing[f.name]) for part in run)]
     rows = [part.rows for part in run]

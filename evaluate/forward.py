@@ -100,9 +100,8 @@ def source_of(encoder: Embedder, feature: Feature) -> str:
 
     `InputError` if the encoder has no such thing.
     """
-    layered = isinstance(encoder, Encoder)
-    pools = list(encoder.pools) if layered else ["default"]
-    if feature.layers and not layered:
+    pools = list(encoder.pools) if isinstance(encoder, Encoder) else ["default"]
+    if feature.layers and not isinstance(encoder, Encoder):
         raise InputError(f"{encoder.name} has no layers, only one vector a clip: ask for that.")
     if feature.layers or not feature.pool:
         return "layers" if feature.layers else pools[0]

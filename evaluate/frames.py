@@ -73,9 +73,7 @@ def frames_of(
     """
     frame_rate_hz(encoder)
     rows = np.unique(np.asarray(rows, np.int64))
-    plan = WindowPlan(
-        index, rows, clip_frames=window_frames(encoder, index, window_s), inside=0.0
-    )
+    plan = WindowPlan(index, rows, clip_frames=window_frames(encoder, index, window_s), inside=0.0)
     return _tokens(encoder, plan, extraction or Extraction(), layers) if plan.stop else iter(())
 
 

@@ -78,10 +78,9 @@ class Job:
     @cached_property
     def num_windows(self) -> np.ndarray:
         """Windows of every track of the archive, by index row."""
-        every, frames = np.arange(len(self.index)), self.window_frames
-        return WindowPlan(
-            self.index, every, clip_frames=frames, hop_frames=self.hop_frames
-        ).num_windows
+        every, hop = np.arange(len(self.index)), self.hop_frames
+        plan = WindowPlan(self.index, every, clip_frames=self.window_frames, hop_frames=hop)
+        return np.asarray(plan.num_windows)
 
     def by_part(self, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """Rows [n], ascending, cut into (number of the part, its rows)."""

@@ -77,7 +77,9 @@ class PartedPlan:
         return inner, {"position": position, "valid": window <= last}
 
 
-def batch_windows(encoder: Embedder, window_frames: int, sample_rate: int, given: Extraction) -> int:
+def batch_windows(
+    encoder: Embedder, window_frames: int, sample_rate: int, given: Extraction
+) -> int:
     """Windows a batch, so that it holds no more audio than `batch_size` clips of the encoder."""
     native = encoder.clip_frames * sample_rate / encoder.sample_rate
     return max(1, min(given.batch_size, int(given.batch_size * native / window_frames)))

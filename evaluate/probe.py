@@ -34,14 +34,20 @@ def objection(labels: Labels, known: np.ndarray) -> str:
     """Why a label set cannot be judged by tracks `known` (bool, by index row), "" if it can."""
     if labels.kind not in TASKS:
         return f"labels of kind {labels.kind!r} are not judged yet"
+    if scarce := scarcity(labels, known):
+        return scarce
+    train, valid = (labels.targets(s)[known[labels.rows(s)]] for s in ("train", "valid"))
+    return TASKS[labels.kind].objection(train, valid)
+
+
+def scarcity(labels: Labels, known: np.ndarray) -> str:
+    """Which split has too few tracks that are known (bool, by index row), "" if none has."""
     counts = {split: int(known[labels.rows(split)].sum()) for split in SPLITS}
     empty = [split for split, count in counts.items() if not count]
     if empty:
         return f"no readable track in {' and '.join(empty)}"
-    if counts["test"] < MIN_TEST_TRACKS:
-        return f"{counts['test']} test tracks, want at least {MIN_TEST_TRACKS}"
-    train, valid = (labels.targets(s)[known[labels.rows(s)]] for s in ("train", "valid"))
-    return TASKS[labels.kind].objection(train, valid)
+    few = counts["test"] < MIN_TEST_TRACKS
+    return f"{counts['test']} test tracks, want at least {MIN_TEST_TRACKS}" if few else ""
 
 
 def judge(

@@ -38,9 +38,10 @@ def write_table(job: Job, name: str, rows: np.ndarray, path: Path, *, command: s
         {CARD: json.dumps(card), SHAPE: json.dumps(shape)}
     )
     windows, unread = 0, []
-    with publishing(path) as file, pq.ParquetWriter(
-        file, schema, compression="zstd", write_page_checksum=True
-    ) as writer:
+    with (
+        publishing(path) as file,
+        pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
         for piece in (first, *pieces):
             writer.write_table(_table(job, piece, schema))
             windows += int(piece.windows.sum())
@@ -69,7 +70,9 @@ def _table(job: Job, piece: Embeddings, schema: pa.Schema) -> pa.Table:
         "key": pa.array(job.index.column("key")[piece.rows[read]], pa.string()),
         "row": piece.rows[read],
         "windows": piece.windows[read],
-        "embedding": pa.FixedSizeListArray.from_arrays(flat, schema.field("embedding").type.list_size),
+        "embedding": pa.FixedSizeListArray.from_arrays(
+            flat, schema.field("embedding").type.list_size
+        ),
     }
     if piece.window is not None:
         columns["window"] = piece.window[read]

@@ -1,7 +1,8 @@
 """The metrics under many weightings of the tracks at once: what a bootstrap of 1000 draws needs.
 
 Weights [S, n] hold, for each of S draws, how often each of n tracks was drawn. A score that a draw
-leaves undefined (no positive left, all targets equal) is NaN; whoever asked decides.
+leaves undefined (no positive left, all targets equal) is NaN; whoever asked decides. In retrieval
+a draw takes queries; what they are ranked among stays.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
+from evaluate import keys, ranking
 
 Curve = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -40,6 +43,37 @@ def roc_auc(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np
 def average_precision(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Macro average precision [S] of tag outputs [n, K]."""
     return _macro(_precision, outputs, targets, weights)
+
+
+def key_score(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Points for keys [S] of class outputs [n, 24]."""
+    return _mean(keys.SCORES[targets, outputs.argmax(axis=1)], weights)
+
+
+def mean_average_precision(
+    outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """MAP [S] of rankings [n, 3]."""
+    return _over_queries(outputs, "ap", weights)
+
+
+def precision_at_10(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """P@10 [S] of rankings [n, 3]."""
+    return _over_queries(outputs, "hits10", weights) / 10
+
+
+def mean_rank_1(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """MR1 [S] of rankings [n, 3]."""
+    return _over_queries(outputs, "rank1", weights)
+
+
+def _over_queries(outputs: np.ndarray, column: str, weights: np.ndarray) -> np.ndarray:
+    """Mean [S] of a column over the tracks that ask; NaN for a draw without one."""
+    values = outputs[:, ranking.COLUMNS.index(column)]
+    asks = ~np.isnan(values)
+    asked = weights[:, asks].sum(axis=1)
+    total = weights[:, asks] @ values[asks]
+    return np.asarray(np.divide(total, asked, out=np.full_like(total, np.nan), where=asked > 0))
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -87,9 +87,7 @@ def labels(
     name: str = "",
     column: Column = "",
     all: bool = False,
-    kind: Literal[
-        "class", "number", "tags", "key", "group", "beats", "segments", "auto"
-    ] = "auto",
+    kind: Literal["class", "number", "tags", "key", "group", "beats", "segments", "auto"] = "auto",
     split_by: Literal["artist", "album", "folder", "track", "auto"] = "auto",
     split_column: Column = "",
     group_column: Column = "",
@@ -102,13 +100,14 @@ def labels(
     """Join a table to an archive: one label set, or with --all one for each usable column.
 
     A column of numbers with more than 20 different values, or named bpm, tempo, pitch and the like,
-    is a number; one with the separator in a cell holds tags; one of musical keys is a key; one named
-    cover_group, version_group or clique says which tracks are versions of one piece (group);
-    anything else is a class. Beats and segments (sections, chords) stand in a table with a row an
-    event and columns such as path, start_s, end_s, value; or a column names a file of these a track
-    (--column beats_file --kind beats), without a first line of names: start; start and value; or
-    start, end and value. Train, valid and test are about 60, 20 and 20 % of every class and share no artist, else no album, else no
-    folder; duplicates and versions of one piece always stay together.
+    is a number; one with the separator in a cell holds tags; one of musical keys is a key; one
+    named cover_group, version_group or clique says which tracks are versions of a piece (group);
+    anything else is a class. Beats and segments (sections, chords) have a row an event: in the
+    table itself, with columns such as path, start_s, end_s and value, or in a file a track that a
+    column names (--column beats_file --kind beats); without names such a file's columns are start;
+    start and value; or start, end and value. Train, valid and test are about 60, 20 and 20 % of
+    every class and share no artist, else no album, else no folder; duplicates and versions of one
+    piece always stay together.
 
     Args:
         shards: Folder made by `ingest build-shards`, or its URI.

@@ -7,6 +7,8 @@
     group     int64 [n]       number of the piece; tracks of one number are versions of it
     beats     object [n]      Events: instants, value = place in the bar from 1, 0 if unknown
     segments  object [n]      Events: intervals, value = number of the class
+
+Numbers of classes, keys and pieces are positions in `Labels.names`.
 """
 
 from __future__ import annotations
@@ -126,4 +128,4 @@ def spread_by(kind: str, targets: np.ndarray, num_names: int) -> np.ndarray:
     if kind == "tags":
         commonness = np.where(targets > 0, targets.sum(axis=0), np.inf)
         return np.asarray(commonness.min(axis=1, initial=np.inf))
-    return targets.astype(np.float64)
+    return np.asarray(targets, np.float64)

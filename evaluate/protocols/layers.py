@@ -31,7 +31,7 @@ class Layers(Protocol):
 
     name: ClassVar[str] = "layers"
     paper: ClassVar[str] = "Li et al., 2022, music2vec"
-    deviations = (
+    deviations: tuple[str, ...] = (
         "Looks between a halved rate and the end are ours, the paper gives none.",
         "The sum and the single layers are one grid, chosen on valid; the paper reports the sum.",
         "Rate 1e-3 alone; the released sweep tries six.",

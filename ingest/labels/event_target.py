@@ -22,7 +22,9 @@ def of_rows(
     kind: str, table: Place, rows: list[list[Row]], joined: Joined, index: Index, which: str
 ) -> Target:
     """Events of tracks that have a row an event in the table."""
-    return _target(kind, ((place, table, own) for place, own in enumerate(rows)), joined, index, which)
+    return _target(
+        kind, ((place, table, own) for place, own in enumerate(rows)), joined, index, which
+    )
 
 
 def of_files(

@@ -89,9 +89,7 @@ def _pairs(outer: list[str], inner: list[str]) -> list[str]:
     return [f"{a}\n{b}" if b else "" for a, b in zip(outer, inner, strict=True)]
 
 
-def _version_links(
-    index: Index, joined: Joined, columns: tuple[str, ...]
-) -> list[tuple[int, int]]:
+def _version_links(index: Index, joined: Joined, columns: tuple[str, ...]) -> list[tuple[int, int]]:
     links = [
         (index.row_of_key[original], row)
         for column in ("duplicate_of", "near_duplicate_of")

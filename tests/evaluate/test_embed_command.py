@@ -2,16 +2,17 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from evaluate import cli
+from evaluate import cli, embeddings
 from evaluate.claims import Claims
 from evaluate.embed import embed
 from evaluate.features import Feature
@@ -42,7 +43,7 @@ def test_features_of_a_run_are_written_with_keys_shapes_and_what_made_them(
     assert cli.main([*words, "--pool", "second", "--layers", "--num-workers", "0", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["shapes"] == {"second": [13], "layers": [13, 4]}
-    assert (facts["tracks"], facts["windows"], facts["unread"]) == (6, 13, [])
+    assert (facts["tracks"], facts["windows"], facts["unread"]) == (6, 11, [])
     expected = embed(
         planted_encoder,
         index,
@@ -134,45 +135,49 @@ def test_a_claim_belongs_to_one_process_until_it_lets_go_or_dies(tmp_path):
             assert claims.take(3)
 
 
-PATCHED = """
-import os, signal, sys
+STUCK = """
+import sys, time
 from evaluate import cli, embeddings, extract
 
 embeddings.PART_ROWS, extract.RUN_PARTS = 1, 2
-if os.environ.get("DIE_AFTER"):
-    publish, left = extract._publish, [int(os.environ["DIE_AFTER"])]
-    def dying(*args):
-        publish(*args)
-        left[0] -= 1
-        if not left[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
-    extract._publish = dying
-sys.exit(cli.main(sys.argv[1:]))
+publish = extract._publish
+extract._publish = lambda *args: (publish(*args), time.sleep(600))
+cli.main(sys.argv[1:])
 """
 
 
-def test_processes_share_the_parts_and_one_that_is_killed_is_replaced(index, tmp_path):
-    """Three single-track parts each; the second process dies after its first, the first goes on."""
+def wait_for(parts: Path, count: int) -> None:
+    until = time.monotonic() + 120
+    while len(list(parts.glob("*/part-*"))) < count:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_processes_share_the_parts_and_one_that_dies_is_replaced(index, tmp_path, monkeypatch):
+    """The second process keeps one of six parts, holds another and is killed; the first ends."""
+    monkeypatch.setattr(embeddings, "PART_ROWS", 1)
     settings = {"clip_s": 1.0, "width": 8, "layers": [1, 1, 1, 1], "num_heads": 2, "dim": 12}
-    export_encoder(build_encoder("resnet", settings, seed=1), tmp_path, card="")
-    words = ["embed", index.path, "--encoder", tmp_path, "--num-workers", "0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-
-    def start(out, parts, **more):
-        command = [sys.executable, "-c", PATCHED, *words, "--out", out, "--parts", parts]
-        return subprocess.Popen([*map(str, command)], env={**environment, **more})
-
-    shared, alone = tmp_path / "shared", tmp_path / "alone"
-    processes = [
-        start(tmp_path / "a.parquet", shared, RANK="0", WORLD_SIZE="2"),
-        start(tmp_path / "a.parquet", shared, RANK="1", WORLD_SIZE="2", DIE_AFTER="1"),
-        start(tmp_path / "b.parquet", alone),
-    ]
-    assert [one.wait(120) for one in processes] == [0, -signal.SIGKILL, 0]
-    names = [sorted(p.name for p in folder.glob("*/part-*")) for folder in (shared, alone)]
-    assert names[0] == names[1]
-    assert len(names[0]) == 6
-    for part in alone.glob("*/part-*"):
+    encoder = build_encoder("resnet", settings, seed=1)
+    export_encoder(encoder, tmp_path, card="")
+    out, shared = tmp_path / "out.parquet", tmp_path / "shared"
+    words = ["embed", str(index.path), "--encoder", str(tmp_path), "--num-workers", "0"]
+    words += ["--out", str(out), "--parts", str(shared)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RANK": "1", "WORLD_SIZE": "2"}
+    stuck = subprocess.Popen([sys.executable, "-c", STUCK, *words], cwd=ROOT, env=environment)
+    try:
+        wait_for(shared, 1)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with ThreadPoolExecutor(1) as thread:
+            first = thread.submit(cli.main, words)
+            wait_for(shared, 5)
+            assert not first.done()
+            stuck.kill()
+            assert first.result(60) == 0
+    finally:
+        stuck.kill()
+        stuck.wait()
+    alone = embed(encoder.eval(), index, np.arange(6), folder=tmp_path / "alone")["default"]
+    vectors = np.array(pq.read_table(out)["embedding"].to_pylist(), np.float32)
+    assert np.array_equal(vectors, alone.vectors)
+    for part in (tmp_path / "alone").glob("*/part-*"):
         assert sha256_file(part) == sha256_file(shared / part.parent.name / part.name)
-    tables = [pq.read_table(tmp_path / name) for name in ("a.parquet", "b.parquet")]
-    assert tables[0].equals(tables[1])

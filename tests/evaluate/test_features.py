@@ -1,4 +1,4 @@
-"""Everything asked of an encoder comes out of one pass, and equals what it gives when asked alone."""
+"""All that is asked of an encoder comes from one pass, and is what it gives when asked alone."""
 
 import json
 
@@ -66,9 +66,7 @@ def alone(encoder, feature, waveform, frames) -> np.ndarray:
 def test_each_feature_of_one_pass_equals_the_encoders_own(index, tmp_path, feature):
     encoder = counted()
     how = Extraction(batch_size=64, num_workers=0)
-    found = embed(
-        encoder, index, np.arange(4), features=ALL, folder=tmp_path, extraction=how
-    )
+    found = embed(encoder, index, np.arange(4), features=ALL, folder=tmp_path, extraction=how)
     assert list(found) == ["default", "second", "layers"]
     assert encoder.calls == 1
     vectors = found[feature.name]

@@ -25,9 +25,7 @@ def index(archive):
 def test_tokens_are_those_of_windows_end_to_end_up_to_a_tracks_end(index, layers, batch_size):
     encoder = planted()
     how = Extraction(batch_size=batch_size, num_workers=0)
-    found = list(
-        frames_of(encoder, index, np.array([2, 0, 1]), extraction=how, layers=layers)
-    )
+    found = list(frames_of(encoder, index, np.array([2, 0, 1]), extraction=how, layers=layers))
     assert [(one.row, one.window) for one in found] == [
         *[(0, 0), (0, 1), (0, 2)],
         (1, 0),

@@ -121,7 +121,7 @@ def event(start_s, end_s, value):
 
 @pytest.fixture
 def timed(labelled):
-    """Label sets of the kinds that are no classes, tags or numbers: row i has i % 3 and its like."""
+    """Label sets of keys, pieces, beats and segments; what a row holds follows from its number."""
     rows = np.random.default_rng(1).permutation(len(labelled))
     sections = [[event(0.0, 1.0, "verse")], [event(0.0, 0.4, "rare"), event(0.4, 1.0, "verse")]]
     sets = {
