@@ -81,17 +81,9 @@ def judge_beats(
     """
     terms = terms or Terms()
     rows = {split: labels.rows(split) for split in SPLITS}
-    shapes = [tracks.first(some).tokens.shape for some in rows.values()]
     train, valid = (_truth(labels, split) for split in ("train", "valid"))
-    heads = train_frame_heads(
-        configurations or frame_grid(shapes[0][0]),
-        tracks,
-        train,
-        valid,
-        schedule=schedule,
-        seed=terms.seed,
-        device=terms.device,
-    )
+    grid = configurations or frame_grid(_num_layers(tracks, rows))
+    heads = train_frame_heads(grid, tracks, train, valid, schedule=schedule, terms=terms)
     trials = try_decoders(heads, tracks, valid)
     fixed = choice_and_sweep(trials, heads)
     found = find_beats(fixed, heads, tracks, rows["test"])
@@ -158,6 +150,11 @@ def objection(train: Sequence[Events], valid: Sequence[Events]) -> str:
         if not any(len(one) > 1 for one in some)
     ]
     return f"no two beats in a track of {' and '.join(empty)}" if empty else ""
+
+
+def _num_layers(tracks: TokenTracks, rows: dict[str, np.ndarray]) -> int:
+    """Layers that tokens have; `InputError` if there is a split of which nothing can be read."""
+    return int(min(tracks.first(some).tokens.shape[0] for some in rows.values()))
 
 
 def _truth(labels: Labels, split: str) -> Truth:

@@ -18,6 +18,7 @@ from torch import Tensor
 from evaluate.beats.peaks import pick_peaks
 from evaluate.beats.scores import COLUMNS, beat_results
 from evaluate.frame_heads import FrameConfiguration, FrameHead, TokenScaler, activation
+from evaluate.protocols.protocol import Terms
 from evaluate.token_tracks import TokenTrack, TokenTracks
 
 Truth = dict[int, np.ndarray]
@@ -85,17 +86,16 @@ def train_frame_heads(
     valid: Truth,
     *,
     schedule: FrameSchedule | None = None,
-    seed: int = 0,
-    device: str = "cpu",
+    terms: Terms | None = None,
 ) -> list[TrainedHead]:
     """Heads of each configuration, each stopped on its own: alone they would come out the same.
 
     Two of each, kept by F-measure and by loss; one where both were best after the same pass.
     """
-    schedule = schedule or FrameSchedule()
-    rows, luck = np.array(sorted(train)), np.random.default_rng(seed)
+    schedule, terms = schedule or FrameSchedule(), terms or Terms()
+    rows, luck = np.array(sorted(train)), np.random.default_rng(terms.seed)
     scaler = TokenScaler.fit(tracks.of(rows))
-    runs = [_Run(configuration, scaler, seed, device) for configuration in configurations]
+    runs = [_Run(configuration, scaler, terms) for configuration in configurations]
     alive = runs
     for epoch in range(1, schedule.max_epochs + 1):
         for batch in batches(tracks.of(rows), train, tracks.rate_hz, schedule, luck):
@@ -207,10 +207,10 @@ class _Run:
     """A head on its way, and the best it has been."""
 
     def __init__(
-        self, configuration: FrameConfiguration, scaler: TokenScaler, seed: int, device: str
+        self, configuration: FrameConfiguration, scaler: TokenScaler, terms: Terms
     ) -> None:
-        self.new = partial(FrameHead, configuration, scaler, seed=seed)
-        self.head, self.device = self.new().to(device), device
+        self.new = partial(FrameHead, configuration, scaler, seed=terms.seed)
+        self.head, self.device = self.new().to(terms.device), terms.device
         self.descent = torch.optim.Adam(self.head.parameters(), lr=configuration.learning_rate)
         self.best: dict[str, _Best] = {}
 
