@@ -14,8 +14,8 @@ import numpy as np
 from evaluate.claims import Claims
 from evaluate.forward import Forward, takes_any_length
 from evaluate.job import Job
+from evaluate.parted_plan import PartedPlan, batch_windows
 from evaluate.sums import Sums
-from evaluate.windows import PartedPlan, batch_windows
 from shards.progress import Progress
 from shards.stream import stream
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from evaluate.embed import Embedder, Extraction, window_frames
 from evaluate.forward import Forward
-from evaluate.windows import batch_windows
+from evaluate.parted_plan import batch_windows
 from shards.errors import InputError
 from shards.index import Index
 from shards.plan import WindowPlan
