@@ -148,14 +148,6 @@ class ChromaStatistics(Statistics):
         return bands / bands.sum(dim=2, keepdim=True).clamp_min(LEAST_POWER)
 
 
-STATISTICS: dict[str, type[LogMelStatistics | MfccStatistics | ChromaStatistics]] = {
-    "log-mel": LogMelStatistics,
-    "mfcc": MfccStatistics,
-    "chroma": ChromaStatistics,
-}
-"""Id of a contender → its network, made of the archive's sample rate and the window's samples."""
-
-
 def _mel(fft_frames: int, sample_rate: int, num_bands: int) -> Tensor:
     """Triangles [bins, bands] from 0 Hz to half the rate, Slaney's scale and norm."""
     bands: Tensor = melscale_fbanks(

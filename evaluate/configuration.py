@@ -17,7 +17,7 @@ class Configuration:
     """A head and what its training may vary.
 
     Args:
-        head: "linear", or "mlp": one hidden layer of 512 units with ReLU.
+        head: "linear", or "mlp": one hidden layer with ReLU.
         weight_decay: λ of the penalty λ/2 · |W|² beside the mean loss.
         dropout: Of the hidden units.
         learning_rate: Of Adam; None, for linear heads, is accelerated gradient descent, whose
@@ -31,6 +31,7 @@ class Configuration:
         layer: Of features [n, L, D]: its number, or "sum" for all of them, weighted by a softmax
             that is learnt with the head.
         layer_start: Of that softmax: zeros is the mean of the layers, random is normal.
+        hidden_dim: Units of an MLP's hidden layer.
     """
 
     head: str
@@ -44,6 +45,7 @@ class Configuration:
     start: Literal["zeros", "random"] = "zeros"
     layer: int | Literal["sum"] | None = None
     layer_start: Literal["zeros", "random"] = "zeros"
+    hidden_dim: int = HIDDEN_DIM
 
     @property
     def sight(self) -> Sight:

@@ -14,6 +14,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from shards.errors import InputError
+from shards.text import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +53,7 @@ class Embed:
 
     shards: Positional[str]
     encoder: Path
-    out: Path
+    out: str
     pool: tuple[str, ...] = ()
     layers: bool = False
     unit: Literal["track", "window"] = "track"
@@ -76,13 +77,15 @@ def embed_command(args: list[str]) -> None:
         raise InputError(
             "Want --window-s, --hop-s and --batch-size above 0, --num-workers 0 or more."
         )
+    if "://" in flags.out:
+        raise InputError(f"--out is a place on this machine, got {shown(flags.out)}.")
     from evaluate.extract import extract
     from shards.index import Index
 
     began_s = time.monotonic()
     index = Index.open(flags.shards)
     rows, job = _rows(index, flags.rows_of), _job(flags, index)
-    files = _files(flags.out, list(job.parts))
+    files = _files(Path(flags.out), list(job.parts))
     is_first = os.environ.get("RANK", "0") == "0"
     extract(job, rows, wait=is_first)
     if not is_first:
@@ -132,22 +135,21 @@ def _rows(index: Index, label_sets: tuple[str, ...]) -> np.ndarray:
 
 def _files(out: Path, features: list[str]) -> dict[str, Path]:
     """Feature's name → where its embeddings go; the folder is made."""
-    if out.suffix == ".parquet":
-        if len(features) > 1:
-            raise InputError(
-                f"{len(features)} features ({', '.join(features)}) do not go into one file: "
-                f"want a folder as --out, got {out}."
-            )
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return {features[0]: out}
-    out.mkdir(parents=True, exist_ok=True)
-    return {name: out / f"{name}.parquet" for name in features}
+    is_file = out.suffix == ".parquet"
+    if is_file and len(features) > 1:
+        raise InputError(
+            f"{len(features)} features ({', '.join(features)}) do not go into one file: "
+            f"want a folder as --out, got {shown(out)}."
+        )
+    if out.exists() and out.is_dir() == is_file:
+        raise InputError(f"{shown(out)} is there: want a file NAME.parquet, or a folder.")
+    (out.parent if is_file else out).mkdir(parents=True, exist_ok=True)
+    return {name: out if is_file else out / f"{name}.parquet" for name in features}
 
 
 def _write(job: Job, rows: np.ndarray, files: dict[str, Path], *, command: str) -> dict[str, Any]:
     """Write the files; what is told of them at the end."""
     from evaluate.table import write_table
-    from shards.files import shown
 
     written = {
         name: write_table(job, name, rows, path, command=command) for name, path in files.items()
@@ -159,14 +161,16 @@ def _write(job: Job, rows: np.ndarray, files: dict[str, Path], *, command: str) 
         "ids": job.ids,
         "tracks": len(rows),
         "windows": next(iter(written.values())).windows,
-        "unread": [shown(source) for source in job.index.column("source")[unread]],
+        "unread": job.index.column("source")[unread].tolist(),
     }
 
 
 def _said(facts: dict[str, Any]) -> str:
     """The facts in a few lines."""
     what = f"{facts['tracks']} tracks, {facts['windows']} windows, {facts['seconds']:.1f} s"
-    lines = [f"{name}: {facts['shapes'][name]}, {path}" for name, path in facts["files"].items()]
+    lines = [
+        f"{name}: {facts['shapes'][name]}, {shown(path)}" for name, path in facts["files"].items()
+    ]
     if facts["unread"]:
-        lines.append(f"not decoded: {', '.join(facts['unread'])}")
+        lines.append(f"not decoded: {', '.join(map(shown, facts['unread']))}")
     return "\n".join([what, *lines])

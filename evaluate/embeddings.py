@@ -112,7 +112,8 @@ class Parts:
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(shape)))
         table, before = pa.table(columns), self._table(number)
         if before is not None:
-            table = pa.concat_tables([before.cast(table.schema), table])
+            others = before.filter(pa.array(~np.isin(before["row"].to_numpy(), fresh.rows)))
+            table = pa.concat_tables([others.cast(table.schema), table])
         table = table.sort_by([(name, "ascending") for name in self.by]).combine_chunks()
         write_parquet(self.path(number), table.replace_schema_metadata({SHAPE: json.dumps(shape)}))
 

@@ -6,10 +6,9 @@ each as many random crops as fill it; then all heads look at whole tracks of val
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 from evaluate.beats.peaks import pick_peaks
 from evaluate.beats.scores import COLUMNS, beat_results
 from evaluate.frame_heads import FrameConfiguration, FrameHead, TokenScaler, activation
+from evaluate.protocols.protocol import Terms
 from evaluate.token_tracks import TokenTrack, TokenTracks
 
 Truth = dict[int, np.ndarray]
@@ -50,7 +50,10 @@ class FrameSchedule:
 
 @dataclass(frozen=True, eq=False)
 class TrainedHead:
-    """The head of a configuration as it did best on valid.
+    """The head of a configuration as it was when it did best on valid, by its peaks or its loss.
+
+    Whose peaks are right early need not be sure of anything yet, and a decoder that weighs
+    probabilities wants it to be.
 
     Args:
         network: The head.
@@ -63,6 +66,11 @@ class TrainedHead:
     f70: float
     loss: float
     epochs: int
+
+    @property
+    def configuration(self) -> FrameConfiguration:
+        """Of its network."""
+        return self.network.configuration
 
 
 def frame_grid(num_layers: int, heads: Sequence[str] = ("mlp",)) -> tuple[FrameConfiguration, ...]:
@@ -78,24 +86,26 @@ def train_frame_heads(
     valid: Truth,
     *,
     schedule: FrameSchedule | None = None,
-    seed: int = 0,
-    device: str = "cpu",
+    terms: Terms | None = None,
 ) -> list[TrainedHead]:
-    """A head of each configuration, each stopped on its own: alone it would come out the same."""
-    schedule = schedule or FrameSchedule()
-    rows, luck = np.array(sorted(train)), np.random.default_rng(seed)
+    """Heads of each configuration, each stopped on its own: alone they would come out the same.
+
+    Two of each, kept by F-measure and by loss; one where both were best after the same pass.
+    """
+    schedule, terms = schedule or FrameSchedule(), terms or Terms()
+    rows, luck = np.array(sorted(train)), np.random.default_rng(terms.seed)
     scaler = TokenScaler.fit(tracks.of(rows))
-    runs = [_Run(configuration, scaler, seed, device) for configuration in configurations]
+    runs = [_Run(configuration, scaler, terms) for configuration in configurations]
     alive = runs
     for epoch in range(1, schedule.max_epochs + 1):
         for batch in batches(tracks.of(rows), train, tracks.rate_hz, schedule, luck):
             for run in alive:
                 run.descend(*batch)
         _look(alive, tracks, valid, epoch)
-        alive = [run for run in alive if epoch - run.best_epoch < schedule.patience]
+        alive = [run for run in alive if epoch - run.last_gain < schedule.patience]
         if not alive:
             break
-    return [run.trained() for run in runs]
+    return [head for run in runs for head in run.trained()]
 
 
 def batches(
@@ -182,18 +192,27 @@ def _heard(
     return float(f70), float(loss[track.mask].sum()), int(track.mask.sum())
 
 
+@dataclass(frozen=True, eq=False)
+class _Best:
+    """Weights after the pass that was best by some measure, higher is better."""
+
+    measure: tuple[float, float]
+    f70: float
+    loss: float
+    epoch: int
+    state: dict[str, Tensor]
+
+
 class _Run:
     """A head on its way, and the best it has been."""
 
     def __init__(
-        self, configuration: FrameConfiguration, scaler: TokenScaler, seed: int, device: str
+        self, configuration: FrameConfiguration, scaler: TokenScaler, terms: Terms
     ) -> None:
-        self.head = FrameHead(configuration, scaler, seed=seed).to(device)
-        self.device = device
+        self.new = partial(FrameHead, configuration, scaler, seed=terms.seed)
+        self.head, self.device = self.new().to(terms.device), terms.device
         self.descent = torch.optim.Adam(self.head.parameters(), lr=configuration.learning_rate)
-        self.best = (-math.inf, -math.inf)  # F-measure on valid, and minus the loss
-        self.best_epoch = 0
-        self.best_state = copy.deepcopy(self.head.state_dict())
+        self.best: dict[str, _Best] = {}
 
     def descend(self, tokens: Tensor, labels: Tensor, mask: Tensor) -> None:
         """One step of Adam down the mean cross-entropy of the frames that count."""
@@ -207,12 +226,22 @@ class _Run:
         self.descent.step()
 
     def keep(self, f70: float, loss: float, epoch: int) -> None:
-        """Remember the weights if they find beats better, or as well at a lower loss."""
-        if (f70, -loss) > self.best:
-            self.best, self.best_epoch = (f70, -loss), epoch
-            self.best_state = copy.deepcopy(self.head.state_dict())
+        """Remember the weights if they find beats better than before, or at a lower loss."""
+        for name, measure in (("f70", (f70, -loss)), ("loss", (-loss, f70))):
+            if name not in self.best or measure > self.best[name].measure:
+                state = {key: w.clone() for key, w in self.head.state_dict().items()}
+                self.best[name] = _Best(measure, f70, loss, epoch, state)
 
-    def trained(self) -> TrainedHead:
+    @property
+    def last_gain(self) -> int:
+        """After which pass it was better than ever, by one measure or the other."""
+        return max(best.epoch for best in self.best.values())
+
+    def trained(self) -> list[TrainedHead]:
         """The best it has been."""
-        self.head.load_state_dict(self.best_state)
-        return TrainedHead(self.head.eval(), self.best[0], -self.best[1], self.best_epoch)
+        heads = []
+        for best in {best.epoch: best for best in self.best.values()}.values():
+            network = self.new().to(self.device).eval()
+            network.load_state_dict(best.state)
+            heads.append(TrainedHead(network, best.f70, best.loss, best.epoch))
+        return heads

@@ -53,7 +53,7 @@ class Head:
         stacked, sight = [w[None] for w in self.weights], self.configuration.sight
         parts = [
             outputs(stacked, [self.configuration], {sight: see(x, sight, self.scaling, None)})
-            for x in features.split(ROWS)
+            for x in torch.split(features, ROWS)
         ]
         return torch.cat(parts, dim=2)[0].T
 
@@ -122,5 +122,5 @@ def programs(configurations: Sequence[Configuration], schedule: Schedule) -> lis
         size = (c.batch_size or schedule.batch_size) if by_adam else None
         summed = c.layer_start if c.layer == "sum" else None
         start = (c.start, c.bias == "none") if c.head == "linear" else c.bias == "none"
-        groups.setdefault((c.head, size, start, summed), []).append(i)
+        groups.setdefault((c.head, c.hidden_dim, size, start, summed), []).append(i)
     return list(groups.values())

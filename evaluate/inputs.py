@@ -42,7 +42,7 @@ class Scaling:
     @classmethod
     def fit(cls, features: Tensor) -> Scaling:
         """The scaling of features [n, …] in float64; a constant feature is only centred."""
-        slices = features.split(ROWS)
+        slices = torch.split(features, ROWS)
         mean = torch.stack([x.double().sum(dim=0) for x in slices]).sum(dim=0) / len(features)
         squares = [(x.double() - mean).square().sum(dim=0) for x in slices]
         std = (torch.stack(squares).sum(dim=0) / len(features)).sqrt()

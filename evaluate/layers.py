@@ -35,6 +35,7 @@ def layer_grid(
     standardise: bool = False,
 ) -> list[Configuration]:
     """The sum of all layers, then each of `layers` alone, at every rate."""
+    every: list[int | Literal["sum"]] = ["sum", *layers]
     return [
         Configuration(
             "mlp",
@@ -46,6 +47,6 @@ def layer_grid(
             layer=layer,
             layer_start=start,
         )
-        for layer in ("sum", *layers)
+        for layer in every
         for rate in rates
     ]

@@ -17,8 +17,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from evaluate import keys, ranking, weighted
+from evaluate import keys, weighted
 from evaluate.beats.scores import BEAT_SCORES
+from evaluate.ranking import PIECE_SCORES
 from evaluate.segments_scores import SEGMENT_SCORES
 
 
@@ -69,28 +70,6 @@ def key_score(outputs: np.ndarray, targets: np.ndarray) -> float:
     return float(keys.SCORES[targets, outputs.argmax(axis=1)].mean())
 
 
-def mean_average_precision(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Mean of average precision over all tracks that ask; outputs [n, 3] of `rankings`."""
-    return _over_queries(outputs, "ap")
-
-
-def precision_at_10(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Share of versions among the ten nearest, mean over all tracks that ask."""
-    return _over_queries(outputs, "hits10") / 10
-
-
-def mean_rank_1(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Rank of the nearest version from 1, mean over all tracks that ask; lower is better."""
-    return _over_queries(outputs, "rank1")
-
-
-def _over_queries(outputs: np.ndarray, column: str) -> float:
-    """Mean of a column over the tracks that ask; NaN if none does."""
-    values = outputs[:, ranking.COLUMNS.index(column)]
-    asks = ~np.isnan(values)
-    return float(values[asks].mean()) if asks.any() else float("nan")
-
-
 @dataclass(frozen=True)
 class Metric:
     """A score, and the same score under many weightings of the tracks at once.
@@ -120,6 +99,8 @@ def of_results(title: str, weighted: Callable[[np.ndarray, np.ndarray], np.ndarr
     return Metric(title, score, under)
 
 
+SCORES_OF_RESULTS = PIECE_SCORES | BEAT_SCORES | SEGMENT_SCORES
+
 METRICS = {
     "accuracy": Metric("accuracy", accuracy, weighted.accuracy),
     "roc_auc": Metric("ROC-AUC", roc_auc, weighted.roc_auc, chance=0.5),
@@ -127,8 +108,5 @@ METRICS = {
     "r2": Metric("R²", r2, weighted.r2, chance=0.0),
     "mae": Metric("MAE", mae, weighted.mae),
     "key_score": Metric("key score", key_score, weighted.key_score),
-    "map": Metric("MAP", mean_average_precision, weighted.mean_average_precision),
-    "p10": Metric("P@10", precision_at_10, weighted.precision_at_10),
-    "mr1": Metric("MR1", mean_rank_1, weighted.mean_rank_1),
-    **{name: of_results(*told) for name, told in (BEAT_SCORES | SEGMENT_SCORES).items()},
+    **{name: of_results(*told) for name, told in SCORES_OF_RESULTS.items()},
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from evaluate.configuration import HIDDEN_DIM, Configuration
+from evaluate.configuration import Configuration
 from evaluate.descent import Accelerated, Adam, Descent, largest_curvature
 from evaluate.inputs import Seen, Sight, see
 from evaluate.parallel import each_on_one_core
@@ -23,7 +23,7 @@ from evaluate.resume import State
 from evaluate.stack import Stack, Step
 from evaluate.watched import Result, Watched
 
-CACHED_BYTES = 4 << 20
+CACHED_BYTES = 8 << 20
 """Weights of a stack on a CPU; gradients and Adam's moments come to three times as much again."""
 
 
@@ -129,7 +129,9 @@ class Program:
         device = problem.features.device
         hidden = None
         if configurations[0].head == "mlp" and any(c.dropout for c in configurations):
-            hidden = luck.noise("hidden noise", number, (HIDDEN_DIM, size)).to(device)
+            hidden = luck.noise("hidden noise", number, (configurations[0].hidden_dim, size)).to(
+                device
+            )
         noise = None
         if any(sight.dropout for sight in sights):
             shape = (size, problem.features.shape[-1])
@@ -153,8 +155,8 @@ def first_weights(configuration: Configuration, problem: Problem) -> list[Tensor
     """Weights [1, …] that heads of this kind begin with."""
     like, luck = problem.features, problem.luck
     dim, num_outputs = like.shape[-1], problem.task.num_outputs
-    deep = configuration.head == "mlp"
-    shapes = [(HIDDEN_DIM, dim), (num_outputs, HIDDEN_DIM)] if deep else [(num_outputs, dim)]
+    deep, hidden = configuration.head == "mlp", configuration.hidden_dim
+    shapes = [(hidden, dim), (num_outputs, hidden)] if deep else [(num_outputs, dim)]
     zeros = not deep and configuration.start == "zeros"
     weights = []
     for number, (rows, fan) in enumerate(shapes):

@@ -6,6 +6,9 @@ are all alike earn the least. A track without a second version does not ask, but
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 COLUMNS = ("ap", "hits10", "rank1")
@@ -41,3 +44,27 @@ def _of_query(versions: np.ndarray, others: np.ndarray) -> tuple[float, float, f
     found = np.arange(1, len(versions) + 1)
     rank = found + (others >= near_first[:, None]).sum(axis=1)
     return float((found / rank).mean()), float((rank <= 10).sum()), float(rank[0])
+
+
+def over_queries(column: str, outputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean [S] of a column of rankings [n, 3] over the tracks that ask, under weights [S, n].
+
+    Weights draw who asks; among whom versions are found stays. NaN for a draw in which none asks.
+    """
+    values = outputs[:, COLUMNS.index(column)]
+    asks = ~np.isnan(values)
+    total, asked = weights[:, asks] @ values[asks], weights[:, asks].sum(axis=1)
+    return np.asarray(np.divide(total, asked, out=np.full(len(total), np.nan), where=asked > 0))
+
+
+def precision_at_10(outputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Share [S] of versions among the ten nearest: all ten, however few versions there are."""
+    return over_queries("hits10", outputs, weights) / 10
+
+
+PIECE_SCORES: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
+    "map": ("MAP", partial(over_queries, "ap")),
+    "p10": ("P@10", precision_at_10),
+    "mr1": ("MR1", partial(over_queries, "rank1")),  # lower is better
+}
+"""Name of a metric → its title, and the score [S] of rankings [n, 3] under weights [S, n]."""

@@ -88,7 +88,7 @@ class State:
         """What the file holds; None if there is none or it cannot be read."""
         try:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (FileNotFoundError, EOFError, RuntimeError, pickle.UnpicklingError):
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
             return None
         return state
 
@@ -108,5 +108,5 @@ def _fingerprint(program: Program) -> str:
 
 def _add(digest: Any, tensor: Tensor) -> None:
     digest.update(repr((tensor.shape, tensor.dtype)).encode())
-    for part in tensor.split(4096):
+    for part in torch.split(tensor, 4096):
         digest.update(part.contiguous().cpu().numpy())

@@ -15,13 +15,13 @@ import numpy as np
 from evaluate.embeddings import Embeddings
 from evaluate.metrics import METRICS
 from evaluate.probe import MIN_TEST_TRACKS, embeddings_id, known_rows, selection_path
-from evaluate.ranking import rankings
+from evaluate.ranking import PIECE_SCORES, rankings
 from evaluate.verdict import Verdict
 from shards.errors import InputError
 from shards.files import write_json
 from shards.labels import SPLITS, Labels
 
-METRICS_OF_PIECES = ("map", "p10", "mr1")
+PRIMARY = "map"
 
 
 def objection(labels: Labels, known: np.ndarray) -> str:
@@ -62,7 +62,7 @@ def judge_pieces(
         label=labels.name,
         encoder=encoder,
         kind=labels.kind,
-        metrics=METRICS_OF_PIECES,
+        metrics=tuple(PIECE_SCORES),
         rows=rows["test"],
         groups=labels.groups("test")[judged],
         outputs=rankings(vectors["test"][chosen], targets[judged]),
@@ -99,7 +99,7 @@ def _vectors(features: Mapping[str, Embeddings], rows: np.ndarray) -> list[np.nd
 
 
 def _score(results: np.ndarray, pieces: np.ndarray) -> float:
-    return METRICS[METRICS_OF_PIECES[0]].score(results, pieces)
+    return METRICS[PRIMARY].score(results, pieces)
 
 
 def _best(trials: list[dict[str, Any]], label: str) -> int:
@@ -128,7 +128,7 @@ def _selection(
         "embeddings": embeddings_id(features),
         "protocol": {"name": "cosine"},
         "selects_on_test": False,
-        "metric": METRICS_OF_PIECES[0],
+        "metric": PRIMARY,
         "chosen": _plain(trials[chosen]),
         "grid": [_plain(trial) for trial in trials],
     }

@@ -16,7 +16,7 @@ from evaluate.embeddings import Embeddings
 from evaluate.metrics import METRICS
 from evaluate.probe import embeddings_id, known_rows, selection, selection_path
 from evaluate.protocols.linear import Linear
-from evaluate.protocols.protocol import Protocol, Terms
+from evaluate.protocols.protocol import Decision, Protocol, Terms
 from evaluate.results import plain
 from evaluate.samples import Samples
 from evaluate.segments_scores import SEGMENT_SCORES, segment_results
@@ -55,14 +55,15 @@ class Windows:
         _, owner = next(iter(vectors.values()))
         return cls({name: x for name, (x, _) in vectors.items()}, rows[owner], number * hop_s)
 
-    def classes(
-        self, rows: np.ndarray, events: Sequence[Events], window_s: float
-    ) -> list[np.ndarray]:
-        """Classes of the windows of each of the tracks `rows` [n]; -1 is none."""
-        return [
-            segment_classes(one, self.start_s[self.rows == row], window_s)
-            for row, one in zip(rows, events, strict=True)
-        ]
+    def classes(self, rows: np.ndarray, events: np.ndarray, window_s: float) -> list[np.ndarray]:
+        """Classes of the windows of each of the tracks `rows` [n] with `Events` [n]; -1 is none."""
+        starts = self.by_track(rows, self.start_s)
+        pairs = zip(events, starts, strict=True)
+        return [segment_classes(one, start_s, window_s) for one, start_s in pairs]
+
+    def by_track(self, rows: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
+        """Values [m] of all windows as those of each of the tracks `rows` [n]."""
+        return [values[self.rows == row] for row in rows]
 
     def samples(self, classes: np.ndarray | None) -> Samples:
         """Each window as a track of its own, with its class [m]; those of none are left out."""
@@ -108,20 +109,15 @@ def judge_segments(
     decision = protocol.decide(task, train, valid, terms)
     test = windows["test"].samples(None)
     found = [candidate.predict(test).argmax(axis=1) for candidate in decision.candidates]
+    found.append(task.constant(len(test.rows)).argmax(axis=1))
     path = selection_path(folder, labels.name, encoder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(
-        path, plain(selection(labels, features, encoder, task, protocol, decision, terms.seed))
-    )
+    fixed = selection(labels, features, encoder, task, protocol, decision, terms.seed)
+    write_json(path, plain(fixed))
     events, sha256 = labels.test_targets(path)
     judged = np.isin(labels.rows("test"), rows["test"])
     truth = windows["test"].classes(rows["test"], events[judged], window_s)
-
-    def results(classes: np.ndarray) -> np.ndarray:
-        owned = [classes[windows["test"].rows == row] for row in rows["test"]]
-        return segment_results(truth, owned)
-
-    common = np.bincount(train.known_targets).argmax()
+    results = [segment_results(truth, windows["test"].by_track(rows["test"], x)) for x in found]
     return Verdict(
         label=labels.name,
         encoder=encoder,
@@ -129,7 +125,7 @@ def judge_segments(
         metrics=SEGMENT_METRICS,
         rows=rows["test"],
         groups=labels.groups("test")[judged],
-        outputs=results(found[0]),
+        outputs=results[0],
         targets=events[judged],
         counts={split: len(some) for split, some in rows.items()},
         embeddings=embeddings_id(features),
@@ -137,11 +133,16 @@ def judge_segments(
         valid_score=decision.chosen.valid_score,
         grid_size=len(decision.trials),
         selection_sha256=sha256,
-        constant=scores(results(np.full(len(found[0]), common)))[SEGMENT_METRICS[0]],
-        others=tuple(
-            Other(one.title, one.series, one.facts, one.candidate.valid_score, scores(results(x)))
-            for one, x in zip(decision.beside, found[1:], strict=True)
-        ),
+        constant=scores(results[-1])[SEGMENT_METRICS[0]],
+        others=_others(decision, results[1:-1]),
+    )
+
+
+def _others(decision: Decision, results: Sequence[np.ndarray]) -> tuple[Other, ...]:
+    """Scores of what was fixed beside the choice."""
+    return tuple(
+        Other(one.title, one.series, one.facts, one.candidate.valid_score, scores(found))
+        for one, found in zip(decision.beside, results, strict=True)
     )
 
 

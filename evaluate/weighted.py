@@ -1,8 +1,7 @@
 """The metrics under many weightings of the tracks at once: what a bootstrap of 1000 draws needs.
 
 Weights [S, n] hold, for each of S draws, how often each of n tracks was drawn. A score that a draw
-leaves undefined (no positive left, all targets equal) is NaN; whoever asked decides. In retrieval
-a draw takes queries; what they are ranked among stays.
+leaves undefined (no positive left, all targets equal) is NaN; whoever asked decides.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from evaluate import keys, ranking
+from evaluate import keys
 
 Curve = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -48,32 +47,6 @@ def average_precision(outputs: np.ndarray, targets: np.ndarray, weights: np.ndar
 def key_score(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Points for keys [S] of class outputs [n, 24]."""
     return _mean(keys.SCORES[targets, outputs.argmax(axis=1)], weights)
-
-
-def mean_average_precision(
-    outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """MAP [S] of rankings [n, 3]."""
-    return _over_queries(outputs, "ap", weights)
-
-
-def precision_at_10(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """P@10 [S] of rankings [n, 3]."""
-    return _over_queries(outputs, "hits10", weights) / 10
-
-
-def mean_rank_1(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """MR1 [S] of rankings [n, 3]."""
-    return _over_queries(outputs, "rank1", weights)
-
-
-def _over_queries(outputs: np.ndarray, column: str, weights: np.ndarray) -> np.ndarray:
-    """Mean [S] of a column over the tracks that ask; NaN for a draw without one."""
-    values = outputs[:, ranking.COLUMNS.index(column)]
-    asks = ~np.isnan(values)
-    asked = weights[:, asks].sum(axis=1)
-    total = weights[:, asks] @ values[asks]
-    return np.asarray(np.divide(total, asked, out=np.full_like(total, np.nan), where=asked > 0))
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -103,9 +103,8 @@ def labels(
     is a number; one with the separator in a cell holds tags; one of musical keys is a key; one
     named cover_group, version_group or clique says which tracks are versions of a piece (group);
     anything else is a class. Beats and segments (sections, chords) have a row an event: in the
-    table itself, with columns such as path, start_s, end_s and value, or in a file a track that a
-    column names (--column beats_file --kind beats); without names such a file's columns are start;
-    start and value; or start, end and value. Train, valid and test are about 60, 20 and 20 % of
+    table, with columns such as path, start_s, end_s and value, or in a file a track that a column
+    names (--kind beats --column beats_file). Train, valid and test are about 60, 20 and 20 % of
     every class and share no artist, else no album, else no folder; duplicates and versions of one
     piece always stay together.
 
@@ -121,7 +120,7 @@ def labels(
         group_column: Tracks with the same value here stay together; unless given, a column named
             cover_group, version_group or group is used.
         separator: Between the tags of a cell.
-        event: Rows that are meant where a column `kind` says what an event is, such as chord.
+        event: Rows that are meant where a column `kind` tells, such as chord.
         seed: Of the split.
         dry_run: Say what would come out and write nothing.
         json: Print a line of JSON for each label set.

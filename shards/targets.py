@@ -117,7 +117,7 @@ def spread_by(kind: str, targets: np.ndarray, num_names: int) -> np.ndarray:
     the most first. Beats: the median time between two, in seconds.
     """
     if kind == "group":
-        return -np.bincount(targets)[targets].astype(np.float64)
+        return np.asarray(-np.bincount(targets)[targets], np.float64)
     if kind == "beats":
         return np.array([np.median(np.diff(e.start_s)) if len(e) > 1 else np.inf for e in targets])
     if kind == "segments":

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ingest.labels.events import Row, events_of, file_rows
-from ingest.labels.kinds import NoLabels, Target, check_enough
+from ingest.labels.kinds import MIN_TRACKS, NoLabels, Target
 from ingest.labels.table import Joined
 from shards.files import sha256_file, shown
 from shards.index import Index
@@ -75,5 +75,6 @@ def _target(
         left_out.update(odd if events else {**odd, NO_EVENTS: 1})
         if events:
             kept[place] = events
-    check_enough(list(kept.values()))
+    if len(kept) < MIN_TRACKS:
+        raise NoLabels(f"{len(kept)} tracks have events, want {MIN_TRACKS} or more")
     return Target(kind, list(kept), list(kept.values()), dict(left_out))

@@ -22,6 +22,7 @@ from typing import Any
 
 from ingest.labels.keys import NoKey, is_key, key_of
 
+MIN_TRACKS = 3
 MAX_CLASSES_OF_NUMBERS = 20
 MAX_DIFFERENT = 0.5
 """Share of different values above which a column holds names and not classes."""
@@ -95,12 +96,12 @@ def read_target(cells: list[str], *, kind: str, separator: str) -> Target:
     return Target("class", places, filled)
 
 
-def check_enough(values: list[Any]) -> None:
+def check_enough(values: list[str]) -> None:
     """`NoLabels` unless three tracks have a value and two of these differ."""
-    if len(values) < 3:
-        raise NoLabels(f"{len(values)} tracks have a value, want 3 or more")
-    if all(value == values[0] for value in values):
-        raise NoLabels(f"every value is {str(values[0])[:40]!r}")
+    if len(values) < MIN_TRACKS:
+        raise NoLabels(f"{len(values)} tracks have a value, want {MIN_TRACKS} or more")
+    if len(set(values)) < 2:
+        raise NoLabels(f"every value is {values[0][:40]!r}")
 
 
 def _keys(places: list[int], filled: list[str]) -> Target:

@@ -135,7 +135,11 @@ def _deal_groups(
             sizes[group] += 1
     if len(members) < MIN_GROUPS:
         raise NoLabels(f"it has {len(members)} groups, want {MIN_GROUPS}")
-    return balance(members, sizes, seed=seed, strict=strata.drops), dropped
+    split_of = balance(members, sizes, seed=seed, strict=strata.drops)
+    if len(set(split_of.values())) < len(SPLITS):  # bins of so few groups that a split is empty
+        one_bin = {group: Counter({"": size}) for group, size in sizes.items()}
+        split_of = balance(one_bin, sizes, seed=seed, strict=True)
+    return split_of, dropped
 
 
 def _check_shares(split_of: dict[str, str], groups: list[str]) -> None:

@@ -48,10 +48,10 @@ def main() -> None:
         runs: dict[str, list[Measured]] = {name: [] for name in SIDES}
         for number in range(options.rounds):
             for name in turned(list(SIDES), number):
-                runs[name].append(run(name, folder / "shards", folder))
+                runs[name].append(run(name, folder / "shards", folder, options.threads))
                 print(f"round {number + 1}, {told(name, runs[name][-1], hours)}", flush=True)
         summary(runs, hours)
-        memory(folder, files)
+        memory(folder, files, options.threads)
 
 
 def arguments() -> argparse.Namespace:
@@ -61,7 +61,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("audio_dir", type=Path, nargs="?", default=default)
     parser.add_argument("--tracks", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--num-workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--num-workers", type=int, default=2)
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--threads", type=int, default=cores, help="of the encoder, on both sides")
     parser.add_argument("--side", default="", help=argparse.SUPPRESS)
     parser.add_argument("--shards", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -102,18 +104,19 @@ def pack(folder: Path, shards: Path, files: list[Path], *, copies: int) -> float
     folder.mkdir()
     for copy in range(copies):
         for number, path in enumerate(files):
-            (folder / f"{copy:02d}-{number:05d}{path.suffix}").symlink_to(path.resolve())
+            shutil.copyfile(path, folder / f"{copy:02d}-{number:05d}{path.suffix}")
     build_shards(folder, shards)
     return float(Index.open(shards).column("duration_s").sum() / 3600)
 
 
-def run(name: str, shards: Path, folder: Path) -> Measured:
+def run(name: str, shards: Path, folder: Path, threads: int) -> Measured:
     """One side as a command of its own."""
     shutil.rmtree(folder / "embeddings", ignore_errors=True)
     command = [sys.executable, "-m", "scripts.bench.embed", "--side", name]
     command += ["--shards", str(shards), "--folder", str(folder)]
     options = argparse.Namespace(peer_packages="")
-    found = measure(command, environment(options), ROOT)
+    env = environment(options) | {"OMP_NUM_THREADS": str(threads)}
+    found = measure(command, env, ROOT)
     if found.code:
         raise SystemExit(f"{name} failed:\n{found.output}")
     return found
@@ -143,12 +146,13 @@ def summary(runs: dict[str, list[Measured]], hours: float) -> None:
     print(f"{SECOND} is {median(ratios):.2f} times as fast; norms of a mean vector: {norms}")
 
 
-def memory(folder: Path, files: list[Path]) -> None:
+def memory(folder: Path, files: list[Path], threads: int) -> None:
     """Peak memory of `embed` over more and more tracks."""
     for copies in (2, 4):
         shards = folder / f"shards-{copies}"
         hours = pack(folder / f"in-{copies}", shards, files, copies=copies)
-        print(f"{copies * len(files)} tracks, {told(SECOND, run(SECOND, shards, folder), hours)}")
+        found = run(SECOND, shards, folder, threads)
+        print(f"{copies * len(files)} tracks, {told(SECOND, found, hours)}", flush=True)
 
 
 def plain_loop(options: argparse.Namespace) -> None:
@@ -158,12 +162,14 @@ def plain_loop(options: argparse.Namespace) -> None:
     import torch
     from torchaudio.functional import resample
 
+    from shards.index import Index
     from train.checkpoint import load_encoder
 
     encoder = load_encoder(options.folder)
+    files = [options.folder / "in" / name for name in Index.open(options.shards).column("source")]
     size, vectors, begun = encoder.clip_frames, [], time.perf_counter()
     with torch.inference_mode():
-        for path in sorted((options.shards.parent / "in").iterdir()):
+        for path in files:
             samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
             mono = torch.from_numpy(samples.mean(axis=1))
             mono = resample(mono, rate_hz, encoder.sample_rate)

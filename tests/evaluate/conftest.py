@@ -13,7 +13,7 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from shards.files import write_parquet
+from shards.files import sha256_file, write_parquet
 from shards.index import Index, fingerprint
 from shards.labels import METRICS, Labels, label_schema, write_labels
 from shards.schema import FORMAT, INDEX, INDEX_SCHEMA, MANIFEST
@@ -88,7 +88,7 @@ def write_archive(path: Path, tracks: list[np.ndarray], sources: list[str] | Non
             {
                 "name": "data/shard-000000.tar",
                 "bytes": shard.stat().st_size,
-                "sha256": hashlib.sha256(shard.read_bytes()).hexdigest(),
+                "sha256": sha256_file(shard),
             }
         ],
         "generations": [{"index": INDEX}],

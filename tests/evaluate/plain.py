@@ -1,18 +1,20 @@
 """Heads trained one by one in plain torch, as a reader of the papers would write it: the oracle."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from evaluate.configuration import HIDDEN_DIM
 from evaluate.luck import Luck, threshold
 
 
 def network(configuration, dim, num_outputs, luck):
     """torch's own layers with the grid's first weights."""
-    sizes = [dim, HIDDEN_DIM, num_outputs] if configuration.head == "mlp" else [dim, num_outputs]
+    hidden = [configuration.hidden_dim] if configuration.head == "mlp" else []
+    sizes = [dim, *hidden, num_outputs]
     layers = []
-    for i, (fan, width) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (fan, width) in enumerate(pairwise(sizes)):
         one = nn.Linear(fan, width).double()
         with torch.no_grad():
             one.weight.copy_(luck.uniform("first weights", 2 * i, (width, fan)) / fan**0.5)
@@ -54,7 +56,7 @@ def trained_alone(configuration, task, train, *, steps, batch_size, seed):
         for layer in net:
             outputs = layer(outputs)
             if isinstance(layer, nn.ReLU):
-                shape = (HIDDEN_DIM, len(rows))
+                shape = (configuration.hidden_dim, len(rows))
                 noise = mask(configuration.dropout, luck, "hidden noise", step, shape)
                 outputs = outputs * noise.T
         optimizer.zero_grad()

@@ -5,9 +5,10 @@ import pytest
 import scipy.fft
 import torch
 
-from evaluate.baselines import STATISTICS, ChromaStatistics, LogMelStatistics, MfccStatistics
+from evaluate.baselines import ChromaStatistics, LogMelStatistics, MfccStatistics
 
 RATE = 8000
+STATISTICS = (LogMelStatistics, MfccStatistics, ChromaStatistics)
 PITCH_CLASSES = "C Db D Eb E F Gb G Ab A Bb B".split()
 
 
@@ -17,9 +18,9 @@ def tone(*hz: float, seconds: float = 4.0) -> torch.Tensor:
     return torch.from_numpy(0.2 * samples.astype(np.float32))
 
 
-@pytest.mark.parametrize("name", sorted(STATISTICS))
-def test_statistics_depend_on_neither_padding_nor_neighbours(name):
-    encoder = STATISTICS[name](sample_rate=RATE, clip_frames=4 * RATE)
+@pytest.mark.parametrize("build", STATISTICS)
+def test_statistics_depend_on_neither_padding_nor_neighbours(build):
+    encoder = build(sample_rate=RATE, clip_frames=4 * RATE)
     noise = torch.randn(2, 4 * RATE, generator=torch.Generator().manual_seed(0))
     short = noise[0].clone()
     short[3 * RATE :] = 0
@@ -29,9 +30,9 @@ def test_statistics_depend_on_neither_padding_nor_neighbours(name):
     torch.testing.assert_close(batch[0], alone[0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", sorted(STATISTICS))
-def test_silence_and_a_track_shorter_than_a_frame_have_statistics(name):
-    encoder = STATISTICS[name](sample_rate=RATE, clip_frames=RATE)
+@pytest.mark.parametrize("build", STATISTICS)
+def test_silence_and_a_track_shorter_than_a_frame_have_statistics(build):
+    encoder = build(sample_rate=RATE, clip_frames=RATE)
     for waveform in (torch.zeros(1, RATE), tone(440, seconds=0.05)[None]):
         assert torch.isfinite(encoder.embed(waveform, torch.tensor([waveform.shape[1]]))).all()
 

@@ -17,7 +17,9 @@ from evaluate.claims import Claims
 from evaluate.embed import embed
 from evaluate.features import Feature
 from shards.files import sha256_file
+from shards.place import place
 from tests.evaluate.planted import planted_run, planted_track
+from tests.ingest.stores import Store, upload
 from train.checkpoint import export_encoder
 from train.encoders import build_encoder
 
@@ -100,16 +102,52 @@ def test_windows_of_labelled_tracks_go_into_one_file_without_what_cannot_be_read
         (["--pool", "first", "second"], "2 features (first, second) do not go into one file"),
         (["--window-s", "0"], "above 0"),
         (["--rows-of", "none"], "No labels 'none'"),
+        (["--out", "s3://bucket/x.parquet"], "a place on this machine"),
+        (["--out", "{run}/config.parquet"], "want a file NAME.parquet, or a folder"),
+        (["--out", "{run}/encoder/config.json"], "want a file NAME.parquet, or a folder"),
     ],
 )
 def test_what_cannot_be_embedded_is_said_in_a_line(index, run, tmp_path, capsys, words, message):
     out = str(tmp_path / "x.parquet")
+    (run / "config.parquet").mkdir()
+    words = [word.format(run=run) for word in words]
     given = ["embed", str(index.path), "--encoder", str(run), "--out", out, *words]
     assert cli.main(given) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_an_archive_in_a_store_gives_what_the_same_in_a_folder_gives(
+    index, run, tmp_path, monkeypatch
+):
+    pytest.importorskip("moto.server", reason="moto is not installed")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    store = Store()
+    try:
+        uri = f"{store.new_bucket('embed')}/shards?{store}"
+        upload(index.path, place(uri))
+        tables = []
+        for number, shards in enumerate((uri, str(index.path))):
+            out = tmp_path / f"{number}.parquet"
+            words = ["embed", shards, "--encoder", str(run), "--out", str(out)]
+            words += ["--num-workers", "0", "--parts", str(tmp_path / f"parts-{number}")]
+            assert cli.main(words) == 0
+            tables.append(pq.read_table(out))
+    finally:
+        store.close()
+    assert tables[0].equals(tables[1])
+
+
+def test_its_help_loads_nothing_heavy():
+    code = "import sys; from evaluate.cli import main\n"
+    code += "try: main(['embed', '--help'])\nexcept SystemExit: pass\n"
+    code += "assert not {'torch', 'ray', 'pyarrow', 'numpy'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--rows-of" in done.stdout
 
 
 HOLD = """

@@ -209,3 +209,21 @@ def test_what_made_a_vector_stands_beside_it(index, tmp_path):
     assert facts["archive"] == index.fingerprint
     assert (facts["window_frames"], facts["hop_frames"]) == (RATE_HZ, RATE_HZ // 4)
     assert len({one.id for one in found.values()}) == 3
+
+
+def test_a_part_that_two_processes_have_computed_holds_each_track_once(tmp_path):
+    """On a file system without locks that can happen."""
+    parts = embeddings.Parts(tmp_path, of_windows=True)
+    rows = np.array([0, 0, 1, 2])
+    one = embeddings.Embeddings(
+        "id", rows, np.ones((4, 2, 3), np.float32), np.ones(4, np.int32), np.array([0, 1, 0, 0])
+    )
+    some = embeddings.Embeddings("id", rows[:3], one.vectors[:3], one.windows[:3], one.window[:3])
+    for fresh in (some, one, some):
+        parts.add(0, fresh)
+    (found,) = parts.pieces([(0, np.arange(3))], "id")
+    assert found.rows.tolist() == rows.tolist()
+    assert found.window.tolist() == [0, 1, 0, 0]
+    assert np.array_equal(found.vectors, one.vectors)
+    with pytest.raises(InputError, match="does not hold all of its tracks yet"):
+        list(parts.pieces([(0, np.arange(4))], "id"))

@@ -37,15 +37,14 @@ def relative(found, wanted):
 
 
 SAMPLE = [
-    replace(GRID[i], batch_size=32)
-    for i in (0, 26, 40, 53, 54, 71, 88, 107, 108, 134, 161, 162, 188, 215)
+    replace(GRID[i], batch_size=32, hidden_dim=24) for i in (26, 53, 71, 88, 107, 134, 161, 215)
 ]
 
 
 @pytest.mark.parametrize("kind", ["class", "tags", "number"])
 def test_the_grid_equals_plain_torch_after_200_steps(kind):
     task, train, valid = planted(kind)
-    some = SAMPLE if kind == "tags" else SAMPLE[1::4]
+    some = SAMPLE if kind == "tags" else SAMPLE[::4]
     last = replace(SCHEDULE, max_steps=200, early_stopping=False)
     heads = train_heads(some, task, train, valid, schedule=last, seed=5)
     for head in heads:
@@ -66,24 +65,23 @@ def test_jukemirs_grid_has_216_different_configurations():
 
 def test_the_grid_chooses_what_one_by_one_training_chooses_in_float32():
     task, train, valid = planted("class", n=240, dtype=torch.float32)
-    grid = [c for c in GRID if c.batch_size == 64 and c.weight_decay == 1e-4][::3]
-    schedule = replace(SCHEDULE, max_steps=400, patience=8)
+    grid = [c for c in GRID if c.batch_size == 64 and c.weight_decay == 1e-4][::5]
+    schedule = replace(SCHEDULE, max_steps=160, patience=8)
     together = train_heads(grid, task, train, valid, schedule=schedule)
     alone = [train_heads([c], task, train, valid, schedule=schedule)[0] for c in grid]
     scores = np.array([[h.valid_score for h in heads] for heads in (together, alone)])
-    seeds = [train_heads(grid, task, train, valid, schedule=schedule, seed=seed) for seed in (1, 2)]
+    seeds = [train_heads(grid, task, train, valid, schedule=schedule, seed=seed) for seed in (1,)]
     spread = np.std([[h.valid_score for h in heads] for heads in (together, *seeds)], axis=0)
     assert np.abs(scores[0] - scores[1]).max() <= max(spread.max(), 1 / len(valid[1]))
     best = scores[0].argmax()
     assert scores[1][best] >= scores[1].max() - 1 / len(valid[1])
 
 
-@pytest.mark.parametrize("budget", [1, 1 << 30], ids=["a stack each", "one stack"])
-def test_how_configurations_are_stacked_changes_nothing(budget, monkeypatch):
+def test_neither_stacks_nor_threads_change_what_comes_out(monkeypatch):
     task, train, valid = planted("tags")
-    schedule = replace(SCHEDULE, max_steps=64, patience=3)
+    schedule = replace(SCHEDULE, max_steps=40, patience=3)
     expected = train_heads(SAMPLE, task, train, valid, schedule=schedule)
-    monkeypatch.setattr(program, "CACHED_BYTES", budget)
+    monkeypatch.setattr(program, "CACHED_BYTES", 1)  # a stack each
     torch.set_num_threads(2)
     found = train_heads(SAMPLE, task, train, valid, schedule=schedule)
     for a, b in zip(expected, found, strict=True):
@@ -91,11 +89,15 @@ def test_how_configurations_are_stacked_changes_nothing(budget, monkeypatch):
         assert (a.steps, a.trained_steps) == (b.steps, b.trained_steps)
 
 
+RATES = (0.1, 0.003, 0.03, 0.01)
+
+
 @pytest.mark.parametrize("kind", ["class", "tags", "number"])
 def test_a_watched_score_stops_each_by_itself_at_its_best(kind):
     task, train, valid = planted(kind)
-    schedule = replace(SCHEDULE, max_steps=600, patience=4)
-    heads = train_heads(SAMPLE[2::3], task, train, valid, schedule=schedule)
+    schedule = replace(SCHEDULE, max_steps=160, patience=3)
+    grid = [replace(c, learning_rate=rate) for c, rate in zip(SAMPLE[1::2], RATES, strict=True)]
+    heads = train_heads(grid, task, train, valid, schedule=schedule)
     assert len({head.trained_steps for head in heads}) > 1
     score = METRICS[task.metrics[0]].score
     for head in heads:

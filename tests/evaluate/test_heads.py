@@ -171,7 +171,7 @@ def test_a_head_without_bias_has_none():
 def test_a_head_says_whether_the_last_step_or_itself_ended_its_training():
     task, x, _, encoded = problem("class", n=60, dim=30)
     grid = [Configuration("linear", 0.01, learning_rate=rate) for rate in (0.5, 1e-4)]
-    schedule = Schedule(max_steps=200, check_every=8, patience=5)
+    schedule = Schedule(max_steps=200, check_every=8, patience=5, min_gain=0.0)
     train, valid = (x[:30], encoded[:30]), (x[30:], encoded[30:])
     soon, late = train_heads(grid, task, train, valid, schedule=schedule)
     assert (soon.cut_short, soon.trained_steps < 200) == (False, True)

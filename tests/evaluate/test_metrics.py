@@ -6,7 +6,10 @@ import pytest
 from sklearn import metrics as sk
 
 from evaluate import keys, metrics, weighted
+from evaluate.beats.scores import BEAT_SCORES
 from evaluate.metrics import METRICS
+from evaluate.ranking import PIECE_SCORES
+from evaluate.segments_scores import SEGMENT_SCORES
 from evaluate.tasks import TASKS
 from shards.targets import KEYS
 
@@ -68,6 +71,11 @@ def test_scores_without_a_definition_are_nan():
     assert np.isnan(metrics.r2(np.arange(4.0), np.full(4, 120.0)))
 
 
+def beat_results(rng: np.random.Generator) -> np.ndarray:
+    """F-measures, and counts of which a few are zero."""
+    return np.hstack([rng.random((60, 3)), rng.integers(9, size=(60, 6))])
+
+
 def cases(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     outputs, targets = tags(rng)
     numbers = 120 + 30 * rng.normal(size=60)
@@ -80,7 +88,9 @@ def cases(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         "r2": (numbers + rng.normal(size=60), numbers),
         "mae": (numbers + rng.normal(size=60), numbers),
         "key_score": (rng.normal(size=(60, 24)), rng.integers(24, size=60)),
-        **dict.fromkeys(("map", "p10", "mr1"), (rankings, np.zeros(60, np.int64))),
+        **dict.fromkeys(PIECE_SCORES, (rankings, np.zeros(60))),
+        **dict.fromkeys(BEAT_SCORES, (beat_results(rng), np.zeros(60))),
+        **dict.fromkeys(SEGMENT_SCORES, (rng.integers((0, 5), (5, 9), (60, 2)), np.zeros(60))),
     }
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from evaluate import metrics
 from evaluate.embeddings import Embeddings
+from evaluate.metrics import METRICS
 from evaluate.ranking import rankings
 from evaluate.retrieval import judge_pieces, objection
 from shards.errors import InputError
@@ -76,11 +76,11 @@ def test_equal_vectors_earn_the_least_and_not_the_order_of_the_tracks():
 def test_metrics_are_means_over_the_tracks_that_ask():
     results = np.array([[1.0, 2, 1], [0.5, 1, 3], [np.nan] * 3])
     pieces = np.array([0, 0, 1])
-    assert metrics.mean_average_precision(results, pieces) == 0.75
-    assert metrics.precision_at_10(results, pieces) == pytest.approx(0.15)
-    assert metrics.mean_rank_1(results, pieces) == 2
-    assert np.isnan(metrics.mean_rank_1(results[2:], pieces[2:]))
-    nobody = metrics.METRICS["map"].weighted(results, pieces, np.array([[0.0, 0, 1]]))
+    assert METRICS["map"].score(results, pieces) == 0.75
+    assert METRICS["p10"].score(results, pieces) == pytest.approx(0.15)
+    assert METRICS["mr1"].score(results, pieces) == 2
+    assert np.isnan(METRICS["mr1"].score(results[2:], pieces[2:]))
+    nobody = METRICS["map"].weighted(results, pieces, np.array([[0.0, 0, 1]]))
     assert np.isnan(nobody).all()
 
 
@@ -109,7 +109,7 @@ def test_planted_versions_are_found_and_noise_is_not(planted, tmp_path):
     for vectors in (told, noise):
         features = {"default": embeddings(vectors)}
         verdict = judge_pieces(labels, features, encoder="e", folder=tmp_path)
-        scores.append([metrics.METRICS[m].score(verdict.outputs, None) for m in verdict.metrics])
+        scores.append([METRICS[m].score(verdict.outputs, None) for m in verdict.metrics])
     assert scores[0] == pytest.approx([1.0, 0.2, 1.0])
     by_chance = np.mean([1 / (1 + k) for k in range(29)])  # about: a version anywhere among 29
     assert scores[1][0] < 2 * by_chance
@@ -138,7 +138,7 @@ def test_the_vector_is_chosen_on_valid_and_written_before_test_opens(
     assert len(selection["grid"]) == verdict.grid_size == 2
     assert selection["embeddings"] == "a b"
     assert verdict.valid_score == max(one["valid_score"] for one in selection["grid"])
-    assert metrics.mean_average_precision(verdict.outputs, verdict.targets) < 0.5
+    assert METRICS["map"].score(verdict.outputs, verdict.targets) < 0.5
 
 
 def test_every_layer_is_a_choice(planted, tmp_path):

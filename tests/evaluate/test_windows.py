@@ -14,18 +14,13 @@ OWNER = torch.tensor([2, 0, 0, 1, 2, 2, 0])
 
 def loop(outputs, how):
     """What each aggregate says, a track at a time."""
-    tracks = []
-    for track in range(3):
-        mine = outputs[track == OWNER]
-        tracks.append(
-            {
-                "mean": lambda: mine.mean(dim=0),
-                "mean probability": lambda: mine.softmax(dim=1).mean(dim=0),
-                "max": lambda: mine.amax(dim=0),
-                "vote": lambda: torch.eye(4)[mine.argmax(dim=1)].mean(dim=0),
-            }[how]()
-        )
-    return torch.stack(tracks)
+    of = {
+        "mean": lambda mine: mine.mean(dim=0),
+        "mean probability": lambda mine: mine.softmax(dim=1).mean(dim=0),
+        "max": lambda mine: mine.amax(dim=0),
+        "vote": lambda mine: torch.eye(4)[mine.argmax(dim=1)].mean(dim=0),
+    }
+    return torch.stack([of[how](outputs[track == OWNER]) for track in range(3)])
 
 
 @pytest.mark.parametrize("how", AGGREGATES)

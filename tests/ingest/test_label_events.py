@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ingest.labels.add import Options, add_labels, tell_labels
+from ingest.cli import main
+from ingest.labels.add import Options, add_labels, make_again, tell_labels
 from ingest.labels.events import EMPTY, PAST_END, events_of, file_rows, guess_kind
 from ingest.labels.kinds import NoLabels
 from shards.errors import InputError
@@ -172,6 +173,43 @@ def test_a_bad_row_of_a_table_of_events_is_named(own, tmp_path):
         list(add_labels(own.out, table, Options(kind="beats")))
     with pytest.raises(InputError, match="for events --kind beats or segments"):
         list(add_labels(own.out, table, Options()))
+
+
+def test_events_are_asked_for_on_the_command_line(own, tmp_path, capsys):
+    lines = [f'"{s}",{n / 10},{n / 10 + 0.1},chord,C' for s in sources(own) for n in range(4)]
+    lines += [f'"{source}",{n / 5},,beat,{n + 1}' for source in sources(own) for n in range(3)]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["path,start,end,kind,value", *lines]))
+    args = ["labels", str(own.out), str(table), "--kind"]
+    assert main([*args, "beats", "--name", "beats"]) == 0
+    assert f"; {3 * len(sources(own))} beats; " in capsys.readouterr().out
+    assert main([*args, "segments", "--name", "x"]) == 2
+    assert "say which by --event" in capsys.readouterr().err
+    assert main(["info", str(own.out)]) == 0
+    assert f"labels beats: beats, {3 * len(sources(own))} beats; train" in capsys.readouterr().out
+
+
+def test_label_sets_of_every_new_kind_are_made_again_from_their_table(own, tmp_path):
+    (tmp_path / "beats").mkdir()
+    lines = []
+    for n, source in enumerate(sources(own)):
+        events_file(tmp_path / "beats", n)
+        lines.append(f'"{source}",beats/{n}.beats,{"CDEF"[n % 4]}m,{n // 2}')
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["path,beats_file,key,cover_group", *lines]))
+    long = tmp_path / "long.csv"
+    rows = [f'"{s}",{t / 10},{"AB"[t % 2]}' for s in sources(own) for t in range(5)]
+    long.write_text("\n".join(["path,start_s,value", *rows]))
+    list(add_labels(own.out, table, Options(all_columns=True)))
+    list(add_labels(own.out, long, Options(name="parts", kind="segments")))
+    index = Index.open(own.out)
+    kinds = {"beats": "beats", "key": "key", "cover_group": "group", "parts": "segments"}
+    for name, kind in kinds.items():
+        info = json.loads((own.out / f"labels/{name}.json").read_text())
+        assert info["kind"] == kind
+        again = make_again(index, long if name == "parts" else table, info)
+        written = read_parquet(own.out / f"labels/{name}.parquet")
+        assert again.equals(written.replace_schema_metadata(None))
 
 
 # Versions of a piece
