@@ -29,7 +29,7 @@ WHICH = ("kind", "type", "event")
 """Column names, the first that a table has is meant."""
 
 MAX_BYTES = 1 << 24
-BEATS = ("beat", "beats")
+BEATS = ("beat", "beats", "downbeat", "downbeats")
 PAST_END, EMPTY = "events past the end of their track", "segments without a length"
 
 

@@ -34,8 +34,9 @@ def read(tmp_path, text, kind="beats", *, which="", duration_s=10.0):
         "beat_position,Time\n1,0.5\n2,1.0\n",
         "1.0,1.0,2\n0.5,0.5,1\n",
         "start_s,end_s,kind,value\n0.5,,beat,1\n0.7,2.0,chord,C\n1.0,,beat,2\n",
+        "time,type,beat\n0.5,Downbeat,1\n1.0,beat,2\n",
     ],
-    ids=["tabs", "commas", "spaces", "semicolons", "names", "swapped", "Audacity", "with chords"],
+    ids="tabs commas spaces semicolons names swapped Audacity chords downbeats".split(),
 )
 def test_beats_are_read_from_any_of_the_forms(text, tmp_path):
     assert read(tmp_path, text) == ([(0.5, 0.5, "1"), (1.0, 1.0, "2")], {})
@@ -134,12 +135,14 @@ def test_a_file_of_beats_a_track_becomes_a_label_set(own, tmp_path):
     assert before["files_sha256"] != after["files_sha256"]
 
 
-def test_a_missing_file_of_events_is_named(own, tmp_path):
+@pytest.mark.parametrize("name", ["gone.csv", "x" * 500, "beats"])
+def test_a_missing_file_of_events_is_named(own, tmp_path, name):
+    (tmp_path / "beats").mkdir()
     table = tmp_path / "t.csv"
-    lines = [f'"{source}",gone.csv' for source in sources(own)]
-    table.write_text("\n".join(["path,beats_file", *lines]))
-    with pytest.raises(InputError, match=r"'beats_file' gives no labels: no file gone\.csv"):
-        list(add_labels(own.out, table, Options(column="beats_file")))
+    lines = [f'"{source}",0.5,{name}' for source in sources(own)]
+    table.write_text("\n".join(["path,start,beats_file", *lines]))
+    with pytest.raises(InputError, match=f"'beats_file' gives no labels: no file {name[:8]}"):
+        list(add_labels(own.out, table, Options(column="beats_file", kind="beats")))
 
 
 def test_a_table_with_a_row_an_event_becomes_a_label_set(own, tmp_path):
