@@ -5,10 +5,13 @@ from shards.lazy import exports
 _WHERE = {
     "Embeddings": "evaluate.embeddings",
     "Extraction": "evaluate.embed",
+    "Feature": "evaluate.features",
     "METRICS": "evaluate.metrics",
     "Results": "evaluate.results",
     "TASKS": "evaluate.tasks",
+    "Tokens": "evaluate.frames",
     "embed_tracks": "evaluate.embed",
+    "frames_of": "evaluate.frames",
     "evaluate": "evaluate.evaluation",
 }
 __all__ = sorted(_WHERE)

@@ -13,17 +13,23 @@ import tyro
 from tyro.conf import Positional
 
 from shards.errors import InputError
+from shards.lazy import look_up
 
 if TYPE_CHECKING:
     from evaluate.results import Results
 
-RESERVED = ("embed", "compare")
-"""First words kept for commands to come; a folder of that name is written ./embed."""
+COMMANDS = {
+    "embed": "evaluate.embed_command:embed_command",
+    "compare": "evaluate.compare_command:compare_command",
+}
+"""First word → "module:function" of (args) that runs it; such a folder is written ./embed."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Judge a pre-trained encoder on the labels of an archive, beside two baselines.
+
+    `evaluate embed --help` tells how to write embeddings to a file.
 
     Args:
         shards: Archive made by `ingest build-shards`, with labels from `ingest labels`.
@@ -33,6 +39,9 @@ class Evaluation:
         batch_size: Windows embedded at a time.
         backend: Who decodes, worker processes of our own or tasks of Ray; same windows.
         num_workers: Decoding processes or tasks; inline, 0 decodes in this process.
+        protocol: Whose way from embeddings to a score to follow: linear, jukemir, layers, deezer,
+            limited, hybrid; myna-code repeats a released evaluator that selects on test.
+        drop_first_layer: With layers: leave out layer 0, 12 of 13 as the released code does.
         seed: Of heads and draws, and of the untrained encoder if the run names no seed.
         device: Where to embed; auto takes a GPU if there is one.
         precision: Of the encoder's trunk.
@@ -45,6 +54,8 @@ class Evaluation:
     batch_size: int = 64
     backend: Literal["inline", "ray"] = "inline"
     num_workers: int = 2
+    protocol: str = "linear"
+    drop_first_layer: bool = False
     seed: int = 0
     device: str = "auto"
     precision: Literal["no", "bf16", "fp16"] = "no"
@@ -56,8 +67,9 @@ def main(args: list[str] | None = None) -> int:
     if args[:1] == ["run"]:
         del args[0]
     try:
-        if args and args[0] in RESERVED:
-            raise InputError(f"`evaluate {args[0]}` is not there yet; want `evaluate SHARDS …`.")
+        if args and args[0] in COMMANDS:
+            look_up("command", COMMANDS, args[0])(args[1:])
+            return 0
         flags = tyro.cli(Evaluation, args=args, prog="evaluate")
         _judge(flags, command=shlex.join(["evaluate", *args]))
     except (InputError, PermissionError) as error:
@@ -72,14 +84,17 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _judge(flags: Evaluation, *, command: str) -> None:
-    from evaluate.embed import Extraction
+    from evaluate.embed import Extraction, device_of
     from evaluate.evaluation import evaluate
+    from evaluate.protocols import build_protocol
 
+    settings = {"drop_first_layer": True} if flags.drop_first_layer else {}
+    protocol = build_protocol(flags.protocol, **settings)
     extraction = Extraction(
         batch_size=flags.batch_size,
         backend=flags.backend,
         num_workers=flags.num_workers,
-        device=_device(flags.device),
+        device=device_of(flags.device),
         precision=flags.precision,
     )
     out = flags.out or flags.encoder / "evaluation"
@@ -88,6 +103,7 @@ def _judge(flags: Evaluation, *, command: str) -> None:
         flags.encoder,
         labels=flags.labels,
         out=out,
+        protocol=protocol,
         extraction=extraction,
         seed=flags.seed,
         command=command,
@@ -95,26 +111,20 @@ def _judge(flags: Evaluation, *, command: str) -> None:
     _say(results, out)
 
 
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return str(torch.empty(0, device=name).device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"No device {name!r} here; want cpu, cuda or cuda:N.") from error
-
-
 def _say(results: Results, out: Path) -> None:
     from evaluate.report import HTML, table
-    from evaluate.words import summary
+    from evaluate.words import protocol, summary
     from shards.files import shown
 
+    print(protocol(results.protocol))
+    print()
     if results.labels:
         print(table(results))
         print()
     print(summary(results), "One seed." if results.labels else "")
+    for label in results.labels:
+        for remark in label.remarks:
+            print(f"{label.name}: {remark}")
     for name, reason in results.skipped.items():
         print(f"not judged: {name} ({reason})")
     if results.unread:

@@ -6,7 +6,7 @@ is written before its held-out targets open (`Labels.folds`, `probe.judge`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,13 @@ import numpy as np
 
 from evaluate.bootstrap import Interval, Score, group_weights, percentile_interval
 from evaluate.embeddings import Embeddings
-from evaluate.heads import Configuration
 from evaluate.metrics import METRICS
 from evaluate.parallel import each_on_one_core
-from evaluate.probe import GRID, judge
-from evaluate.tasks import TASKS
+from evaluate.probe import judge
+from evaluate.protocols.protocol import Protocol, Terms
+from evaluate.verdict import Verdict
 from shards.errors import InputError
+from shards.labels import METRICS as PRIMARY
 from shards.labels import Labels
 
 DRAWS = 2000
@@ -56,7 +57,7 @@ class OutOfFold:
         Areas under curves rank tracks, and outputs of two probes have no common rank: the score is
         then the mean over folds, by their tracks. Other metrics take all tracks together.
         """
-        metric = TASKS[self.kind].metrics[0]
+        metric = PRIMARY[self.kind]
         weighted = METRICS[metric].weighted
         if metric != "roc_auc":
             return weighted(self.outputs, self.targets, weights)
@@ -71,12 +72,12 @@ class OutOfFold:
 
 def cross_validate(
     labels: Labels,
-    embeddings: Embeddings,
+    features: Mapping[str, Embeddings],
     *,
     encoder: str,
     folder: Path,
     num_folds: int = 5,
-    grid: Sequence[Configuration] = GRID,
+    protocol: Protocol | None = None,
     seed: int = 0,
 ) -> OutOfFold:
     """Predictions for every track of a label set; the inner choice is made on the next fold."""
@@ -84,18 +85,22 @@ def cross_validate(
         partial(
             judge,
             fold,
-            embeddings,
+            features,
             encoder=f"{encoder}-fold{i}",
             folder=folder,
-            grid=grid,
-            seed=seed,
+            protocol=protocol,
+            terms=Terms(seed),
         )
         for i, fold in enumerate(labels.folds(num_folds, seed=seed))
     ]
-    verdicts = each_on_one_core(work)
+    return out_of_fold(labels, each_on_one_core(work))
+
+
+def out_of_fold(labels: Labels, verdicts: Sequence[Verdict]) -> OutOfFold:
+    """Verdicts of all folds of a label set as one."""
     rows = np.concatenate([v.rows for v in verdicts])
     order = np.argsort(rows)
-    fold = np.repeat(np.arange(num_folds), [len(v.rows) for v in verdicts])
+    fold = np.repeat(np.arange(len(verdicts)), [len(v.rows) for v in verdicts])
     return OutOfFold(
         label=labels.name,
         kind=labels.kind,
@@ -154,7 +159,7 @@ def gain(
         float(np.mean([pair[side].score(ones)[0] for pair in pairs])) for side in (0, 1)
     )
     difference = percentile_interval(trained - untrained, np.concatenate(drawn), first.groups)
-    metric = TASKS[first.kind].metrics[0]
+    metric = PRIMARY[first.kind]
     return Gain(first.label, metric, trained, untrained, difference, len(pairs))
 
 

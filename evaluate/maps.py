@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from evaluate.embeddings import Embeddings
-from evaluate.probe import Scaler, Verdict
+from evaluate.scaler import Scaler
+from evaluate.verdict import Verdict
 from shards.labels import Labels
 
 MAX_POINTS = 2000
@@ -32,15 +34,21 @@ class Map:
     targets: np.ndarray
 
     @classmethod
-    def of(cls, labels: Labels, verdict: Verdict, embeddings: Embeddings) -> Map:
-        """All tracks of a label set; those of test as the verdict was given them."""
+    def of(cls, labels: Labels, verdict: Verdict, features: Mapping[str, Embeddings]) -> Map:
+        """All tracks of a label set by their first feature, of layers the last.
+
+        Those of test are as the verdict was given them.
+        """
+        embeddings = next(iter(features.values()))
         rows, targets = [verdict.rows], [verdict.targets]
         for split in ("train", "valid"):
             known = embeddings.known(labels.rows(split))
             rows.append(labels.rows(split)[known])
             targets.append(labels.targets(split)[known])
         at = np.concatenate(rows)
-        return cls(labels.name, labels.classes, at, embeddings.of(at), np.concatenate(targets))
+        vectors = embeddings.of(at)
+        vectors = vectors[:, -1] if vectors.ndim == 3 else vectors
+        return cls(labels.name, labels.classes, at, vectors, np.concatenate(targets))
 
     def thinned(self, *, seed: int) -> Map:
         """The same with at most 2000 tracks, drawn at random, in the order of their rows."""

@@ -1,4 +1,7 @@
-"""Scores of predictions, from scikit-learn, as pure functions; higher is better except for MAE."""
+"""Scores of predictions, from scikit-learn, as pure functions.
+
+Higher is better except for MAE and MR1.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from evaluate import weighted
+from evaluate import keys, weighted
+from evaluate.beats.scores import BEAT_SCORES
+from evaluate.ranking import PIECE_SCORES
+from evaluate.segments_scores import SEGMENT_SCORES
 
 
 def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
@@ -59,6 +65,11 @@ def mae(outputs: np.ndarray, targets: np.ndarray) -> float:
     return float(mean_absolute_error(targets, outputs))
 
 
+def key_score(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Points for the key of the largest output [n, 24], mean over tracks (`evaluate.keys`)."""
+    return float(keys.SCORES[targets, outputs.argmax(axis=1)].mean())
+
+
 @dataclass(frozen=True)
 class Metric:
     """A score, and the same score under many weightings of the tracks at once.
@@ -76,10 +87,26 @@ class Metric:
     chance: float = float("nan")
 
 
+def of_results(title: str, weighted: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Metric:
+    """A metric that reads per-track results [n, m], and no targets, under weights [S, n]."""
+
+    def score(results: np.ndarray, targets: np.ndarray) -> float:
+        return float(weighted(results, np.ones((1, len(results))))[0])
+
+    def under(results: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return weighted(results, weights)
+
+    return Metric(title, score, under)
+
+
+SCORES_OF_RESULTS = PIECE_SCORES | BEAT_SCORES | SEGMENT_SCORES
+
 METRICS = {
     "accuracy": Metric("accuracy", accuracy, weighted.accuracy),
     "roc_auc": Metric("ROC-AUC", roc_auc, weighted.roc_auc, chance=0.5),
     "average_precision": Metric("mAP", average_precision, weighted.average_precision),
     "r2": Metric("R²", r2, weighted.r2, chance=0.0),
     "mae": Metric("MAE", mae, weighted.mae),
+    "key_score": Metric("key score", key_score, weighted.key_score),
+    **{name: of_results(*told) for name, told in SCORES_OF_RESULTS.items()},
 }

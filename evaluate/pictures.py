@@ -32,6 +32,8 @@ CONTENDERS = {
     "trained": {"color": "#1d4ed8", "marker": "o", "markerfacecolor": "#1d4ed8", "markersize": 7.5},
     "untrained": {"color": "#7b8494", "marker": "o", "markerfacecolor": "white", "markersize": 6.5},
     "log-mel": {"color": "#d97706", "marker": "D", "markerfacecolor": "#d97706", "markersize": 5.5},
+    "chroma": {"color": "#0f9d58", "marker": "D", "markerfacecolor": "#0f9d58", "markersize": 5.5},
+    "mfcc": {"color": "#c026a3", "marker": "D", "markerfacecolor": "#c026a3", "markersize": 5.5},
 }
 CLASSES = (
     "#1d4ed8", "#d97706", "#0f9d58", "#c026a3", "#0891b2",

@@ -72,6 +72,8 @@ def html(results: Results, *, maps: Sequence[Map], metrics: Path, seed: int = 0)
         others_colour=OTHERS,
         run=run_facts(results),
         configuration=configuration,
+        protocol=words.protocol(results.protocol),
+        curves=words.curves,
         seen=results.archive["fingerprint"] in results.run.get("plan", {}).get("archives", []),
     )
 
@@ -94,10 +96,7 @@ def sentences(results: Results) -> list[tuple[LabelResult, list[tuple[str, str]]
 
 def configuration(score: Score) -> str:
     """The chosen configuration in a few words."""
-    chosen = score.chosen
-    head = "linear" if chosen["head"] == "linear" else "MLP 512"
-    dropout = f", dropout {chosen['dropout']:g}" if chosen["dropout"] else ""
-    return f"{head}, λ {chosen['weight_decay']:g}{dropout}"
+    return str(score.chosen["title"])
 
 
 def curve_facts(curve: Sequence[dict[str, Any]]) -> str:
@@ -154,6 +153,8 @@ def markdown(results: Results) -> str:
         "",
         words.summary(results),
         "",
+        words.protocol(results.protocol),
+        "",
         "One training seed.",
         "",
     ]
@@ -163,7 +164,10 @@ def markdown(results: Results) -> str:
         lines.append("| " + " | ".join(row) + " |")
     for label, said in sentences(results):
         lines += ["", f"**{_escaped(label.name)}.** " + " ".join(text for _, text in said)]
-        lines += [f"{remark}" for remark in label.remarks]
+        lines += [_escaped(remark) for remark in label.remarks]
+        for series, rows in words.curves(label.trained, label.metric):
+            lines += ["", f"| {series} | valid | test | draws |", "| --- | --- | --- | --- |"]
+            lines += ["| " + " | ".join([_escaped(row[0]), *row[1:]]) + " |" for row in rows]
     for name, reason in results.skipped.items():
         lines += ["", f"Not judged: {_escaped(name)} ({_escaped(reason)})."]
     if results.command:
@@ -198,7 +202,8 @@ def table(results: Results) -> str:
     rows = [header]
     for label in results.labels:
         cells = [label.name, words.metric_title(label.metric)]
-        cells += [_cell(score, label.metric) for score in label.scores]
+        by_id = {score.encoder: _cell(score, label.metric) for score in label.scores}
+        cells += [by_id.get(contender.id, "–") for contender in results.contenders]
         stands = "/".join(dict.fromkeys(words.verdict(score) for score in label.baselines))
         rows.append([*cells, str(label.counts["test"]), stands])
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from evaluate.bootstrap import HalfTest, Interval
+from evaluate.leaks import Leak
+from evaluate.verdict import Other
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Contender:
     """An encoder that was judged.
 
     Args:
-        id: "trained", "untrained" or "log-mel": the name of its selection files.
+        id: "trained", "untrained", "log-mel", …: the name of its selection files.
         title: As a reader is told it.
         architecture: Name of the encoder.
         dim: Width of an embedding.
@@ -28,6 +30,28 @@ class Contender:
     architecture: str
     dim: int
     parameters: int
+
+
+@dataclass(frozen=True)
+class Way:
+    """The protocol that was followed.
+
+    Args:
+        name: In PROTOCOLS.
+        settings: Of its constructor.
+        paper: Whose it is.
+        deviations: In what it differs from the paper, a sentence each.
+        aggregation: How windows become a track.
+        selects_on_test: Whether the test targets choose what is scored, as some published code has
+            it; such scores are too high.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    paper: str
+    deviations: list[str]
+    aggregation: str
+    selects_on_test: bool
 
 
 @dataclass(frozen=True)
@@ -43,9 +67,11 @@ class Score:
         valid_score: Of the chosen configuration.
         chosen: That configuration.
         grid_size: Configurations it was chosen from.
-        embeddings: Id of the embeddings.
+        embeddings: Ids of the embeddings.
         selection: File of the choice, below the folder of results.
         selection_sha256: Of that file, written before the test targets were opened.
+        predictions: File of the outputs, below the folder of results.
+        others: What the same selection fixed and was scored beside the choice.
     """
 
     encoder: str
@@ -59,6 +85,8 @@ class Score:
     embeddings: str
     selection: str
     selection_sha256: str
+    predictions: str
+    others: list[Other]
 
 
 @dataclass(frozen=True)
@@ -67,7 +95,9 @@ class LabelResult:
 
     Args:
         name: Of the label set.
-        kind: "class", "tags" or "number".
+        kind: Of its targets.
+        judge: The protocol that judged it, or "retrieval", "beats", "segments": kinds that have a
+            judge of their own.
         metric: The primary one, which also chose on valid.
         classes: Of classes and tags, [] for numbers.
         counts: Tracks judged in train, valid and test.
@@ -76,11 +106,13 @@ class LabelResult:
         label_sha256: Of its targets.
         constant: Score of the best answer that ignores the audio.
         scores: One a contender, the trained one first.
+        leaks: Test tracks that are in train or valid as well.
         remarks: What a table does not say by itself.
     """
 
     name: str
     kind: str
+    judge: str
     metric: str
     classes: list[str]
     counts: dict[str, int]
@@ -89,6 +121,7 @@ class LabelResult:
     label_sha256: str
     constant: float
     scores: list[Score]
+    leaks: list[Leak]
     remarks: list[str]
 
     @property
@@ -110,6 +143,7 @@ class Results:
         command: What was typed.
         created: When, UTC.
         seed: Of heads, draws and the untrained encoder.
+        protocol: How it was judged.
         archive: Facts of the audio.
         run: Facts of the training run, {} if the encoder came without any.
         versions: Package → version.
@@ -124,6 +158,7 @@ class Results:
     command: str
     created: str
     seed: int
+    protocol: Way
     archive: dict[str, Any]
     run: dict[str, Any]
     versions: dict[str, str]

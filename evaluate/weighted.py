@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from evaluate import keys
+
 Curve = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -40,6 +42,11 @@ def roc_auc(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np
 def average_precision(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Macro average precision [S] of tag outputs [n, K]."""
     return _macro(_precision, outputs, targets, weights)
+
+
+def key_score(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Points for keys [S] of class outputs [n, 24]."""
+    return _mean(keys.SCORES[targets, outputs.argmax(axis=1)], weights)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

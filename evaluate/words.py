@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from evaluate.bootstrap import Interval
+from evaluate.leaks import Leak
 from evaluate.metrics import METRICS
-from evaluate.results import Contender, LabelResult, Results, Score
+from evaluate.results import Contender, LabelResult, Results, Score, Way
+from evaluate.verdict import Other
 
 FEW_GROUPS = 10
 
@@ -72,12 +76,18 @@ class Name:
 NAMES = {
     "untrained": Name("the untrained encoder", "The untrained encoder", "is"),
     "log-mel": Name("log-mel statistics", "Log-mel statistics", "are"),
+    "chroma": Name("chroma statistics", "Chroma statistics", "are"),
+    "mfcc": Name("MFCC statistics", "MFCC statistics", "are"),
 }
 
+ON_TEST = "SELECTS ON TEST: what is scored was chosen by the test targets, so scores are too high."
 
-def remarks(result: LabelResult, *, dropped: int) -> list[str]:
+
+def remarks(result: LabelResult, *, dropped: int, selects_on_test: bool) -> list[str]:
     """What limits a result; `dropped` tags had no score."""
-    notes = []
+    notes = [ON_TEST] if selects_on_test else []
+    if result.leaks:
+        notes.append(leaked(result.leaks, result.counts["test"]))
     if result.test_groups < FEW_GROUPS:
         notes.append(
             f"The {result.counts['test']} test tracks form only {result.test_groups} groups: "
@@ -95,6 +105,18 @@ def remarks(result: LabelResult, *, dropped: int) -> list[str]:
     return notes
 
 
+def leaked(leaks: list[Leak], num_test: int) -> str:
+    """How many test tracks the probe has met, and the first of them."""
+    exact = sum(leak.exact for leak in leaks)
+    kinds = [(exact, "the same samples"), (len(leaks) - exact, "the same sound")]
+    how = ", ".join(f"{count} with {what}" for count, what in kinds if count)
+    first = leaks[0]
+    return (
+        f"{len(leaks)} of {num_test} test tracks are also in train or valid ({how}), so that the "
+        f"score may be too high. The first: {first.test} is {first.twin} in {first.split}."
+    )
+
+
 def summary(results: Results) -> str:
     """The first sentences of the report."""
     if not results.labels:
@@ -102,10 +124,48 @@ def summary(results: Results) -> str:
     num = len(results.labels)
     of = "the one label set" if num == 1 else f"{num} label sets"
     parts = []
-    for position, contender in enumerate(results.contenders[1:], start=1):
-        stands = [verdict(label.scores[position]) for label in results.labels]
-        parts.append(f"against {NAMES[contender.id].name}, {_tally(stands)}")
-    return f"On {of} the trained encoder stands: " + "; ".join(parts) + "."
+    for contender in results.contenders[1:]:
+        scores = [s for label in results.labels for s in label.scores if s.encoder == contender.id]
+        if scores:
+            stands = _tally([verdict(score) for score in scores])
+            parts.append(f"against {NAMES[contender.id].name}, {stands}")
+    said = f"On {of} the trained encoder stands: " + "; ".join(parts) + "."
+    return f"{ON_TEST} {said}" if results.protocol.selects_on_test else said
+
+
+def protocol(way: Way) -> str:
+    """The protocol, whose it is, and in what it differs from that."""
+    said = f"Protocol {way.name} ({way.paper})."
+    return " ".join([said, way.aggregation, *way.deviations])
+
+
+def curves(score: Score, metric: str) -> list[tuple[str, list[tuple[str, str, str, str]]]]:
+    """What was scored beside the choice, by series: (title, on valid, on test, how many) a line.
+
+    Draws of one share of train stand on one line, with mean and standard deviation.
+    """
+    found = []
+    for series in dict.fromkeys(other.series for other in score.others):
+        some = [other for other in score.others if other.series == series]
+        titles = dict.fromkeys(_line_of(other) for other in some)
+        lines = []
+        for title in titles:
+            mine = [other for other in some if _line_of(other) == title]
+            valid = _mean([other.valid_score for other in mine])
+            test = _mean([other.scores[metric] for other in mine])
+            lines.append((title, valid, test, str(len(mine))))
+        found.append((series, lines))
+    return found
+
+
+def _line_of(other: Other) -> str:
+    return f"{other.facts['share']:.0%}" if "share" in other.facts else other.title
+
+
+def _mean(values: list[float]) -> str:
+    if len(values) == 1:
+        return number(values[0])
+    return f"{number(float(np.mean(values)))} ± {number(float(np.std(values)))}"
 
 
 def _tally(stands: list[str]) -> str:

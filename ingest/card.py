@@ -154,10 +154,14 @@ def _label_set(out: Place, name: str) -> dict[str, str]:
         how = "as given" if split["given"] else f"by {split['by']}{note}, seed {split['seed']}"
         more = f" and {len(classes) - CLASSES:,} more" if len(classes) > CLASSES else ""
         names = ", ".join(classes[:CLASSES]) + more
-        kind = {"kind": info["kind"], "classes": f"{len(classes):,}" if classes else ""}
+        kind = {
+            "kind": info["kind"],
+            "classes": f"{len(classes):,}" if classes else "",
+            "holds": info.get("holds", ""),
+        }
         return {"name": name, **kind, **row, "split": how, "names": names}
     except (InputError, KeyError, TypeError):
-        blank = dict.fromkeys(("kind", "classes", *SPLITS, "names"), "")
+        blank = dict.fromkeys(("kind", "classes", "holds", *SPLITS, "names"), "")
         return {"name": name, **blank, "split": "damaged: run ingest labels again"}
 
 

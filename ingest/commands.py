@@ -87,11 +87,12 @@ def labels(
     name: str = "",
     column: Column = "",
     all: bool = False,
-    kind: Literal["class", "number", "tags", "auto"] = "auto",
+    kind: Literal["class", "number", "tags", "key", "group", "beats", "segments", "auto"] = "auto",
     split_by: Literal["artist", "album", "folder", "track", "auto"] = "auto",
     split_column: Column = "",
     group_column: Column = "",
     separator: str = ";",
+    event: str = "",
     seed: int = 0,
     dry_run: bool = False,
     json: bool = False,
@@ -99,9 +100,13 @@ def labels(
     """Join a table to an archive: one label set, or with --all one for each usable column.
 
     A column of numbers with more than 20 different values, or named bpm, tempo, pitch and the like,
-    is a number; one with the separator in a cell holds tags; anything else is a class. Train, valid
-    and test are about 60, 20 and 20 % of every class and share no artist, else no album, else no
-    folder; duplicates and versions of one piece always stay together.
+    is a number; one with the separator in a cell holds tags; one of musical keys is a key; one
+    named cover_group, version_group or clique says which tracks are versions of a piece (group);
+    anything else is a class. Beats and segments (sections, chords) have a row an event: in the
+    table, with columns such as path, start_s, end_s and value, or in a file a track that a column
+    names (--kind beats --column beats_file). Train, valid and test are about 60, 20 and 20 % of
+    every class and share no artist, else no album, else no folder; duplicates and versions of one
+    piece always stay together.
 
     Args:
         shards: Folder made by `ingest build-shards`, or its URI.
@@ -115,6 +120,7 @@ def labels(
         group_column: Tracks with the same value here stay together; unless given, a column named
             cover_group, version_group or group is used.
         separator: Between the tags of a cell.
+        event: Rows that are meant where a column `kind` tells, such as chord.
         seed: Of the split.
         dry_run: Say what would come out and write nothing.
         json: Print a line of JSON for each label set.
@@ -133,6 +139,7 @@ def labels(
         split_column=split_column,
         group_column=group_column,
         separator=separator,
+        event=event,
         seed=seed,
         dry_run=dry_run,
     )

@@ -34,7 +34,7 @@ def front_matter(
 ) -> str:
     """YAML that Hugging Face reads; with `fields` the folder loads without looking into it."""
     tasks = ["feature-extraction"]
-    if any(labels_of["kind"] in ("class", "tags") for labels_of in labels):
+    if any(labels_of["kind"] in ("class", "tags", "key") for labels_of in labels):
         tasks.insert(0, "audio-classification")
     lines = [
         *_licence_lines([name for name, _ in licences]),

@@ -84,6 +84,7 @@ def of_archive(path: Place | str, *, as_json: bool) -> str:
     for name, info in facts["labels"].items():
         counts = ", ".join(f"{split} {info['counts'][split]}" for split in SPLITS)
         classes = f", {len(info['classes'])} classes" if info["classes"] else ""
+        classes += f", {info['holds']}" if info.get("holds") else ""
         lines.append(f"labels {name}: {info['kind']}{classes}; {counts}; by {info['split']['by']}")
     return "\n".join(lines)
 

@@ -69,6 +69,7 @@ def _labels(archive: Archive, name: str) -> str:
         return str(error)
     counts = ", ".join(f"{split} {len(labels.rows(split))}" for split in SPLITS)
     classes = f", {len(labels.classes)} classes" if labels.classes else ""
+    classes += f", {labels.info['holds']}" if labels.info.get("holds") else ""
     return f"{labels.kind}{classes}; {counts}"
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from shards.index import Index
 from shards.labels import KINDS, SPLITS, Labels
+from shards.targets import cells_of
 
 
 def label_table(index: Index, rows: np.ndarray, name: str) -> pa.Table:
@@ -40,15 +41,10 @@ def _of_split(labels: Labels, split: str) -> dict[str, list[Any]]:
         "row": rows,
         "split": [split] * len(rows),
         "group": labels.groups(split).tolist(),
-        "target": [None] * len(rows) if closed else _named(labels, labels.targets(split)),
+        "target": [None] * len(rows) if closed else _cells(labels, split),
     }
 
 
-def _named(labels: Labels, targets: np.ndarray) -> list[Any]:
-    """Targets as people write them: names of classes, lists of tags, numbers."""
-    if labels.kind == "number":
-        return list(targets.tolist())
-    classes = np.array(labels.classes, object)
-    if labels.kind == "class":
-        return list(classes[targets])
-    return [classes[tags > 0].tolist() for tags in targets]
+def _cells(labels: Labels, split: str) -> list[Any]:
+    """Targets of a split as people write them."""
+    return cells_of(labels.kind, labels.targets(split), labels.names)

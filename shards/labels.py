@@ -2,7 +2,7 @@
 
 A label set is two files, `NAME.parquet` (key, target, group, split) and `NAME.json` (kind, classes,
 metric, split rule, counts). Labels lie beside the index, never in it: adding or changing one
-touches neither a shard nor the stream.
+touches neither a shard nor the stream. What targets are as arrays stands in `shards.targets`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,30 @@ from shards.place import Place, Remote, place, size_of
 from shards.remote import stored
 from shards.schema import LABELS
 from shards.sealed import read_sealed, write_vouched
+from shards.targets import EVENT_CELLS, KEYS, spread_by, targets_of
 
 SPLITS = ("train", "valid", "test")
-KINDS = {"class": pa.string(), "tags": pa.list_(pa.string()), "number": pa.float64()}
-METRICS = {"class": "accuracy", "tags": "roc_auc", "number": "r2"}
+KINDS = {
+    "class": pa.string(),
+    "tags": pa.list_(pa.string()),
+    "number": pa.float64(),
+    "key": pa.string(),
+    "group": pa.string(),
+    "beats": EVENT_CELLS,
+    "segments": EVENT_CELLS,
+}
+"""Kind → type of a cell."""
+
+METRICS = {
+    "class": "accuracy",
+    "tags": "roc_auc",
+    "number": "r2",
+    "key": "key_score",
+    "group": "map",
+    "beats": "f70",
+    "segments": "window_accuracy",
+}
+"""Kind → the metric that counts first."""
 
 
 def label_schema(kind: str) -> pa.Schema:
@@ -60,9 +80,24 @@ def write_labels(shards_dir: Place, name: str, table: pa.Table, info: dict[str, 
     unknown = set(table["split"].to_pylist()) - set(SPLITS)
     if unknown:
         raise InputError(f"Labels {name}: splits are {SPLITS}, got {sorted(unknown)}.")
+    _check_targets(name, info["kind"], table)
     (shards_dir / LABELS).mkdir(exist_ok=True)
     path, vouches = label_paths(shards_dir, name)
     write_vouched(path, vouches, table, {**info, "name": name})
+
+
+def _check_targets(name: str, kind: str, table: pa.Table) -> None:
+    """Refuse keys that are none, and pieces whose versions might be parted."""
+    if kind == "key" and (unknown := set(table["target"].to_pylist()) - set(KEYS)):
+        wanted = f"{KEYS[0]!r} … {KEYS[-1]!r}"
+        raise InputError(f"Labels {name}: keys are {wanted}, got {sorted(unknown)}.")
+    for column in ("group", "split") if kind == "group" else ():
+        pairs = table.group_by(["target", column]).aggregate([])
+        parted = len(pairs) - len(pairs["target"].unique())
+        if parted:
+            raise InputError(
+                f"Labels {name}: versions of a piece want one {column}, {parted} pieces have more."
+            )
 
 
 def label_paths(shards_dir: Place, name: str) -> tuple[Place, Place]:
@@ -72,7 +107,11 @@ def label_paths(shards_dir: Place, name: str) -> tuple[Place, Place]:
 
 
 class Labels:
-    """A label set of an archive."""
+    """A label set of an archive.
+
+    `classes` are those of classes, tags, keys and segments; `names` is what stands for the numbers
+    in targets, the same but for groups, whose pieces are too many to be called classes.
+    """
 
     def __init__(self, index: Index, info: dict[str, Any], table: pa.Table) -> None:
         self.info = info
@@ -84,6 +123,9 @@ class Labels:
         self._rows = np.asarray(row.drop_null().to_numpy(), np.int64)
         self._splits = self._table["split"].to_numpy()
         self._groups = self._table["group"].to_numpy()
+        self.names = self.classes
+        if self.kind == "group":
+            self.names = sorted(self._table["target"].unique().to_pylist())
 
     @classmethod
     def open(cls, index: Index, name: str) -> Labels:
@@ -106,7 +148,7 @@ class Labels:
         return np.asarray(self._groups[self._of(split)])
 
     def targets(self, split: str) -> np.ndarray:
-        """Targets in the order of `rows`: classes int64 [n], tags float32 [n, K], numbers [n]."""
+        """Targets in the order of `rows`, an array as `shards.targets` says of each kind."""
         if split == "test":
             raise InputError("Test targets open through test_targets, for a written selection.")
         return self._values(self._of(split))
@@ -153,12 +195,9 @@ class Labels:
     def _deal(self, group_of_track: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
         """Part [n] of each track: groups in the order of their targets, dealt like cards.
 
-        So classes and ranges spread over all parts; groups with tags are in order of their rarest.
+        So classes, ranges and rare tags spread over all parts (`shards.targets.spread_by`).
         """
-        values = self._values(np.arange(len(self._rows)))
-        if self.kind == "tags":
-            commonness = np.where(values > 0, values.sum(axis=0), np.inf)
-            values = commonness.min(axis=1, initial=np.inf)
+        values = spread_by(self.kind, self._values(np.arange(len(self._rows))), len(self.names))
         num_groups = int(group_of_track.max()) + 1
         first = np.full(num_groups, np.inf)
         np.minimum.at(first, group_of_track, values)
@@ -176,16 +215,8 @@ class Labels:
         return places[np.argsort(self._rows[places], kind="stable")]
 
     def _values(self, places: np.ndarray) -> np.ndarray:
-        values = self._table["target"].take(pa.array(places)).to_pylist()
-        if self.kind == "number":
-            return np.array(values, np.float64)
-        number_of = {name: number for number, name in enumerate(self.classes)}
-        if self.kind == "class":
-            return np.array([number_of[value] for value in values], np.int64)
-        tags = np.zeros((len(values), len(self.classes)), np.float32)
-        for i, names in enumerate(values):
-            tags[i, [number_of[name] for name in names if name in number_of]] = 1
-        return tags
+        cells = self._table["target"].take(pa.array(places)).to_pylist()
+        return targets_of(self.kind, cells, self.names)
 
 
 def _vouched(index: Index, path: Place, sha256: str | None) -> pa.Table:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any, Protocol
@@ -229,26 +230,33 @@ class TrainPlan:
 class WindowPlan:
     """Every window of some tracks once, in order: position → row, window.
 
-    The last window may run past the track's end: it is kept if at least half of it is inside, or
-    if it is the only one.
+    The last window may run past the track's end: it is kept if enough of it is inside, or if it
+    is the only one.
 
     Args:
         index: The archive.
         rows: Index rows [n], in the order wanted.
         clip_frames: Samples of a window.
         hop_frames: Samples from start to start; the window's length if None.
+        inside: Share of a window that is enough; 0 leaves no sample out.
     """
 
     num_views = 1
 
     def __init__(
-        self, index: Index, rows: np.ndarray, *, clip_frames: int, hop_frames: int | None = None
+        self,
+        index: Index,
+        rows: np.ndarray,
+        *,
+        clip_frames: int,
+        hop_frames: int | None = None,
+        inside: float = 0.5,
     ) -> None:
         self.rows, self.clip_frames = rows, clip_frames
         self.hop_frames = hop_frames or clip_frames
         self.selection = Selection.of(index, rows)
-        # The last start with half a window inside.
-        reach = self.selection.frames - (clip_frames + 1) // 2
+        # The last start with enough of a window inside.
+        reach = self.selection.frames - max(1, math.ceil(inside * clip_frames))
         self.num_windows = np.maximum(1, reach // self.hop_frames + 1)
         self._ends = np.cumsum(self.num_windows)
 

@@ -72,7 +72,8 @@ class Steps:
             return self.plan.located(position)
         inside = position < self.stop
         rows = self.plan.located(np.minimum(position, self.stop - 1))
-        return {**rows, "position": position, "valid": inside}
+        # A plan may leave positions empty itself.
+        return {**rows, "position": position, "valid": inside & rows.get("valid", True)}
 
     def parts(
         self, num_steps: int, num_workers: int, *, sandboxed: bool = False

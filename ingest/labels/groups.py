@@ -43,16 +43,16 @@ class Level:
         return Level([self.groups[p] for p in places], [self.names[p] for p in places])
 
 
-def group_levels(index: Index, joined: Joined, version_column: str) -> dict[str, Level]:
+def group_levels(index: Index, joined: Joined, *version_columns: str) -> dict[str, Level]:
     """Name of a level → the level of the joined tracks.
 
-    Duplicates, exact and near, and tracks with the same value in `version_column`, are one group at
+    Duplicates, exact and near, and tracks with the same value in a version column, are one group at
     every level.
     Albums of different artists in different folders are different albums: many bear one name.
     """
     artists, albums = (_names(name, index, joined) for name in ("artist", "album"))
     folders = [str(PurePosixPath(source).parent) for source in index.column("source")]
-    versions = _version_links(index, joined, version_column)
+    versions = _version_links(index, joined, version_columns)
     keys = [str(key) for key in index.column("key")]
     linked = {
         "artist": (artists, [artists]),
@@ -89,18 +89,18 @@ def _pairs(outer: list[str], inner: list[str]) -> list[str]:
     return [f"{a}\n{b}" if b else "" for a, b in zip(outer, inner, strict=True)]
 
 
-def _version_links(index: Index, joined: Joined, version_column: str) -> list[tuple[int, int]]:
+def _version_links(index: Index, joined: Joined, columns: tuple[str, ...]) -> list[tuple[int, int]]:
     links = [
         (index.row_of_key[original], row)
         for column in ("duplicate_of", "near_duplicate_of")
         for row, original in enumerate(index.column(column))
         if original
     ]
-    first: dict[str, int] = {}
-    cells = joined.columns[version_column] if version_column else []
-    for row, cell in zip(joined.rows, cells, strict=False):
-        if cell:
-            links.append((first.setdefault(cell, row), row))
+    for column in columns:
+        first: dict[str, int] = {}
+        for row, cell in zip(joined.rows, joined.columns[column], strict=True):
+            if cell:
+                links.append((first.setdefault(cell, row), row))
     return links
 
 

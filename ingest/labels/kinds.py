@@ -1,5 +1,9 @@
 """What a column holds, read off its values by rules that are few and written down.
 
+    key      every value is a musical key and the column is named key or the like, or every value
+             has the word major or minor, or maj or min
+    group    the column is named cover_group, version_group or clique: versions of one piece
+    beats    the column is named beats_file (`ingest.labels.events`)
     number   every value is a finite number, and more than 20 different ones occur
              or the column is named like a quantity (bpm, tempo, …)
     tags     the separator occurs in a value
@@ -13,8 +17,12 @@ two different values, or fewer than three tracks.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+from ingest.labels.keys import NoKey, is_key, key_of
+
+MIN_TRACKS = 3
 MAX_CLASSES_OF_NUMBERS = 20
 MAX_DIFFERENT = 0.5
 """Share of different values above which a column holds names and not classes."""
@@ -33,6 +41,12 @@ QUANTITIES = frozenset(
     ]
 )
 
+KEY_NAMES = frozenset(
+    ["key", "musical_key", "global_key", "manual_key", "camelot", "camelot_key", "open_key"]
+)
+PIECES = frozenset(["cover_group", "version_group", "clique"])
+BEAT_FILES = frozenset(["beats_file"])
+
 ABOUT_FILES = frozenset(
     [
         *("bytes", "size", "duration", "duration_s", "duration_ms", "length", "frames", "bitrate"),
@@ -46,11 +60,19 @@ ABOUT_FILES = frozenset(
 
 @dataclass(frozen=True)
 class Target:
-    """Labels of the tracks that have any: the kind, and a value each."""
+    """Labels of the tracks that have any: the kind, and a value each.
+
+    Args:
+        kind: One of `shards.labels.KINDS`.
+        places: Positions of the labelled tracks among those joined.
+        values: What a label table holds of each.
+        left_out: Why cells that are not empty are no labels → how many.
+    """
 
     kind: str
-    places: list[int]  # positions of the labelled tracks among those joined
-    values: list[str] | list[list[str]] | list[float]
+    places: list[int]
+    values: list[Any]
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 class NoLabels(ValueError):
@@ -61,10 +83,11 @@ def read_target(cells: list[str], *, kind: str, separator: str) -> Target:
     """Type the cells of one column; an empty cell leaves its track without a label."""
     places = [place for place, cell in enumerate(cells) if cell]
     filled = [cells[place] for place in places]
-    if len(filled) < 3:
-        raise NoLabels(f"{len(filled)} tracks have a value, want 3 or more")
-    if len(set(filled)) < 2:
-        raise NoLabels(f"every value is {filled[0][:40]!r}")
+    check_enough(filled)
+    if kind == "key":
+        return _keys(places, filled)
+    if kind == "group":
+        return Target(kind, places, filled)
     if kind == "number":
         return Target(kind, places, _numbers(filled))
     if kind == "tags":
@@ -73,9 +96,38 @@ def read_target(cells: list[str], *, kind: str, separator: str) -> Target:
     return Target("class", places, filled)
 
 
+def check_enough(values: list[str]) -> None:
+    """`NoLabels` unless three tracks have a value and two of these differ."""
+    if len(values) < MIN_TRACKS:
+        raise NoLabels(f"{len(values)} tracks have a value, want {MIN_TRACKS} or more")
+    if len(set(values)) < 2:
+        raise NoLabels(f"every value is {values[0][:40]!r}")
+
+
+def _keys(places: list[int], filled: list[str]) -> Target:
+    """Keys; tracks that are said to have none or two are left out."""
+    kept: dict[int, str] = {}
+    left_out: dict[str, int] = {}
+    for place, cell in zip(places, filled, strict=True):
+        try:
+            kept[place] = key_of(cell)
+        except NoKey as reason:
+            if not reason.known:
+                raise NoLabels(f"{cell[:40]!r} is no key: {reason}") from None
+            left_out[str(reason)] = left_out.get(str(reason), 0) + 1
+    check_enough(list(kept.values()))
+    return Target("key", list(kept), list(kept.values()), left_out)
+
+
 def infer_kind(name: str, cells: list[str], *, separator: str) -> str:
     """Kind of a column by the rules above."""
     filled = [cell for cell in cells if cell]
+    if name.lower() in PIECES:
+        return "group"
+    if name.lower() in BEAT_FILES:
+        return "beats"
+    if filled and all(is_key(cell, spelled=name.lower() not in KEY_NAMES) for cell in filled):
+        return "key"
     if all(map(is_number, filled)):
         many = len(set(filled)) > MAX_CLASSES_OF_NUMBERS
         return "number" if many or name.lower() in QUANTITIES else "class"

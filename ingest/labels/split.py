@@ -57,13 +57,18 @@ class Strata:
     """What must be spread over the splits.
 
     Args:
-        of: Classes (or tags, or bins of a number) of each track.
-        kind: class, tags or number. A track without a kept class is left out; one without a
-            kept tag still says what it is not; bins of numbers are never dropped.
+        of: Classes (or tags, or bins of what is no class) of each track.
+        kind: Of the labels. A track without a kept class is left out; one without a kept tag or
+            segment still says what it is not.
     """
 
     of: list[list[str]]
     kind: str
+
+    @property
+    def drops(self) -> bool:
+        """Whether what is too rare to be learnt is left out; bins never are."""
+        return self.kind in ("class", "tags", "segments")
 
 
 def choose_split(strata: Strata, levels: dict[str, Level], *, by: str, seed: int) -> Split:
@@ -103,7 +108,7 @@ def _check_level(strata: Strata, level: Level) -> None:
             names_of[each].add(name)
     one_group = all(n == 1 for n in groups_of_classes(strata, level.groups).values())
     one_name = all(len(names - {""}) <= 1 for names in names_of.values())
-    if strata.kind != "number" and (one_group or one_name):
+    if strata.drops and (one_group or one_name):
         raise NoLabels("it determines the label")
 
 
@@ -112,7 +117,7 @@ def _deal_groups(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Split of each group, and the classes that have too few groups, with the reason."""
     dropped: dict[str, str] = {}
-    if strata.kind != "number":
+    if strata.drops:
         num_groups = groups_of_classes(strata, groups)
         few = {name: n for name, n in sorted(num_groups.items()) if n < MIN_GROUPS}
         dropped = {name: f"{n} groups, want {MIN_GROUPS}" for name, n in few.items()}
@@ -130,7 +135,11 @@ def _deal_groups(
             sizes[group] += 1
     if len(members) < MIN_GROUPS:
         raise NoLabels(f"it has {len(members)} groups, want {MIN_GROUPS}")
-    return balance(members, sizes, seed=seed, strict=strata.kind != "number"), dropped
+    split_of = balance(members, sizes, seed=seed, strict=strata.drops)
+    if len(set(split_of.values())) < len(SPLITS):  # bins of so few groups that a split is empty
+        one_bin = {group: Counter({"": size}) for group, size in sizes.items()}
+        split_of = balance(one_bin, sizes, seed=seed, strict=True)
+    return split_of, dropped
 
 
 def _check_shares(split_of: dict[str, str], groups: list[str]) -> None:
@@ -221,11 +230,13 @@ def given_split(strata: Strata, groups: list[str], cells: list[str]) -> Split:
     if unknown:
         raise NoLabels(f"its split is {unknown[0][:40]!r}, want train, valid or test")
     splits = [SYNONYMS.get(cell.lower(), "") for cell in cells]
-    absent = [split for split in SPLITS if split not in splits]
+    pieces = strata.kind == "group"  # need no training: all of them may be test
+    wanted = ("test",) if pieces else SPLITS
+    absent = [split for split in wanted if split not in splits]
     if absent:
         raise NoLabels(f"its split has no tracks in {', '.join(absent)}")
     dropped: dict[str, str] = {}
-    if strata.kind != "number":
+    if strata.drops:
         learned = {
             n for names, s in zip(strata.of, splits, strict=True) if s == "train" for n in names
         }
@@ -239,4 +250,8 @@ def given_split(strata: Strata, groups: list[str], cells: list[str]) -> Split:
             where[group].add(split)
     parted = sum(len(found) > 1 for found in where.values())
     note = f"parts {parted} groups of duplicates or versions" if parted else ""
+    if pieces and parted:
+        last = {group: max(found, key=SPLITS.index) for group, found in where.items()}
+        splits = [s if s == last.get(g) else "" for s, g in zip(splits, groups, strict=True)]
+        note = f"parts {parted} pieces, of which the last split alone keeps its tracks"
     return Split("given", splits, groups, dropped, note)

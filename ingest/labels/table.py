@@ -86,7 +86,47 @@ def _text(value: Any, separator: str) -> str:
 
 
 def join(columns: dict[str, list[str]], index: Index) -> Joined:
-    """Match rows to tracks by key, path, file name or its stem, whichever names most tracks."""
+    """Match rows to tracks; a track in two rows that differ is an error."""
+    by, rows = match(columns, index)
+    place: dict[int, int] = {}
+    for number, row in enumerate(rows):
+        if row < 0:
+            continue
+        first = place.setdefault(row, number)
+        for name, column in columns.items():
+            if name != by and column[first] != column[number]:
+                raise InputError(
+                    f"Rows {first + 1} and {number + 1} name one track, "
+                    f"{shown(columns[by][first])}, and differ in {shown(name)!r}. "
+                    "Want one row a track, or for events --kind beats or segments."
+                )
+    tracks = sorted(place)
+    cells = {name: [column[place[row]] for row in tracks] for name, column in columns.items()}
+    return Joined(cells, tracks, by, unmatched=sum(row < 0 for row in rows))
+
+
+def join_many(columns: dict[str, list[str]], index: Index) -> tuple[Joined, list[list[int]]]:
+    """The columns that have one value a track, and the numbers of each track's rows."""
+    by, rows = match(columns, index)
+    numbers: dict[int, list[int]] = {}
+    for number, row in enumerate(rows):
+        if row >= 0:
+            numbers.setdefault(row, []).append(number)
+    tracks = sorted(numbers)
+    cells = {
+        name: [column[numbers[row][0]] for row in tracks]
+        for name, column in columns.items()
+        if name == by or all(len({column[n] for n in numbers[row]}) == 1 for row in tracks)
+    }
+    unmatched = sum(row < 0 for row in rows)
+    return Joined(cells, tracks, by, unmatched), [numbers[row] for row in tracks]
+
+
+def match(columns: dict[str, list[str]], index: Index) -> tuple[str, list[int]]:
+    """The column that names most tracks by key, path, file name or its stem, and their rows.
+
+    Index rows are one for each row of the table, -1 for one that names no track.
+    """
     sources = index.column("source").tolist()
     lookups = (
         (_key, _unique(index.column("key").tolist(), _key)),
@@ -104,30 +144,11 @@ def join(columns: dict[str, list[str]], index: Index) -> Joined:
                 if num_tracks > best[0]:
                     best = (num_tracks, name, rows)
         if best[0]:
-            return _joined(columns, best[1], best[2])
+            return best[1], best[2]
     raise InputError(
         f"No column names tracks of {shown(index.path)}. Want one with paths such as "
         f"{sources[0]!r}, file names or keys; columns are {', '.join(map(shown, columns))}."
     )
-
-
-def _joined(columns: dict[str, list[str]], by: str, rows: list[int]) -> Joined:
-    """Cells in the order of the index; a track in two rows that differ is an error."""
-    place: dict[int, int] = {}
-    for number, row in enumerate(rows):
-        if row < 0:
-            continue
-        first = place.setdefault(row, number)
-        for name, column in columns.items():
-            if name != by and column[first] != column[number]:
-                raise InputError(
-                    f"Rows {first + 1} and {number + 1} name one track, "
-                    f"{shown(columns[by][first])}, and differ in {shown(name)!r}. "
-                    "Want one row a track."
-                )
-    tracks = sorted(place)
-    cells = {name: [column[place[row]] for row in tracks] for name, column in columns.items()}
-    return Joined(cells, tracks, by, unmatched=sum(row < 0 for row in rows))
 
 
 def _unique(values: list[str], form: Callable[[str], str]) -> dict[str, int]:

@@ -26,7 +26,7 @@ from evaluate.embed import Extraction, embed_tracks  # noqa: E402
 from evaluate.embeddings import Embeddings  # noqa: E402
 from evaluate.evaluation import choose_labels  # noqa: E402
 from evaluate.grouped_cv import Gain, OutOfFold, cross_validate, gain  # noqa: E402
-from evaluate.probe import GRID, LINEAR  # noqa: E402
+from evaluate.protocols.linear import GRID, LINEAR, Linear  # noqa: E402
 from evaluate.results import plain  # noqa: E402
 from scripts.recipe import train_flags  # noqa: E402
 from shards.errors import InputError  # noqa: E402
@@ -129,11 +129,11 @@ def held_out(
     """Cross-validated predictions, written choices beside them."""
     return cross_validate(
         labels,
-        vectors,
+        {"default": vectors},
         encoder=encoder,
         folder=options.out / "selections",
         num_folds=options.folds,
-        grid=GRID if options.mlp else LINEAR,
+        protocol=Linear(grid=GRID if options.mlp else LINEAR),
     )
 
 

@@ -18,6 +18,9 @@ from shards.index import Index, fingerprint
 from shards.labels import METRICS, Labels, label_schema, write_labels
 from shards.schema import FORMAT, INDEX, INDEX_SCHEMA, MANIFEST
 from shards.sealed import write_sealed
+from shards.targets import KEYS
+from tests.evaluate.planted import Planted, planted
+from train.encoders import ENCODERS
 
 RATE = 8000
 
@@ -100,14 +103,22 @@ def write_targets(
     window_s: float | None = None,
 ) -> Labels:
     """A label set for the first tracks of an archive; thirds of groups are split if not given."""
-    groups = groups or [f"g{i}" for i in range(len(targets))]
-    splits = splits or [("train", "train", "valid", "test")[i % 4] for i in range(len(targets))]
-    classes = {"class": lambda: set(targets), "tags": lambda: set().union(*targets)}
+    pieces = kind == "group"  # versions of one piece are never parted
+    groups = groups or [f"g{piece}" for piece in (targets if pieces else range(len(targets)))]
+    number_of = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    dealt = [number_of[group] for group in groups] if pieces else range(len(targets))
+    splits = splits or [("train", "train", "valid", "test")[number % 4] for number in dealt]
+    classes = {
+        "class": lambda: sorted(set(targets)),
+        "tags": lambda: sorted(set().union(*targets)),
+        "key": lambda: list(KEYS),
+        "segments": lambda: sorted({event["value"] for events in targets for event in events}),
+    }
     columns = [[f"{i:032x}" for i in range(len(targets))], targets, groups, splits]
     info = {
         "format": 1,
         "kind": kind,
-        "classes": sorted(classes.get(kind, set)()),
+        "classes": classes.get(kind, list)(),
         "metric": METRICS[kind],
         "window_s": window_s,
         "split": {"by": "group", "note": ""},
@@ -141,6 +152,13 @@ class Tones(nn.Module):
 @pytest.fixture
 def tones() -> type[Tones]:
     return Tones
+
+
+@pytest.fixture
+def planted_encoder(monkeypatch: pytest.MonkeyPatch) -> Planted:
+    """13 layers at 50 Hz, two pools (see planted.py); `load_encoder` and `untrained` know it."""
+    monkeypatch.setitem(ENCODERS, "planted", "tests.evaluate.planted:Planted")
+    return planted()
 
 
 @pytest.fixture

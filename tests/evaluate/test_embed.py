@@ -11,7 +11,6 @@ import torch
 from evaluate import embeddings
 from evaluate.baselines import LogMelStatistics
 from evaluate.embed import Extraction, embed_tracks, encoder_sha256
-from evaluate.embeddings import Parts
 from shards.errors import InputError
 from shards.files import sha256_file
 from shards.reader import read_track
@@ -58,6 +57,32 @@ def test_a_padded_short_track_is_embedded_as_if_it_were_not_padded(index, tmp_pa
     samples = torch.from_numpy(read_track(index, 1).astype(np.float32) / 32768)
     alone = encoder.embed(samples[None], torch.tensor([len(samples)]))[0]
     np.testing.assert_allclose(found, alone.numpy(), atol=1e-4)
+
+
+def test_windows_cut_to_their_length_give_the_vectors_of_padded_ones(index, tmp_path):
+    """And fewer samples are computed: only what is true of the last windows."""
+    rows, seen = np.arange(7), []
+
+    class Counted(LogMelStatistics):
+        def embed(self, waveform, frames):
+            seen.append(waveform.numel())
+            return super().embed(waveform, frames)
+
+    vectors = []
+    for any_length in (True, False):
+        encoder = Counted(sample_rate=RATE, clip_frames=RATE)
+        encoder.any_length = any_length
+        how = Extraction(batch_size=4, num_workers=0)
+        vectors.append(
+            embed_tracks(
+                encoder, index, rows, folder=tmp_path / str(any_length), extraction=how
+            ).vectors
+        )
+    np.testing.assert_allclose(*vectors, atol=2e-4)  # decibels of 16-bit audio
+    cut, padded = sum(seen[:4]), sum(seen[4:])
+    assert len(seen) == 8
+    assert padded == 14 * RATE
+    assert cut < 0.95 * padded
 
 
 def test_log_mel_statistics_equal_a_loop_over_frames():
@@ -116,7 +141,7 @@ def test_what_changes_a_vector_changes_its_folder(index, tones, tmp_path):
 def test_a_damaged_part_is_computed_again(index, tones, tmp_path):
     rows = np.arange(3)
     once = embed_tracks(tones(), index, rows, folder=tmp_path)
-    part = Parts(tmp_path / once.id, 16).path(0)
+    part = tmp_path / once.id / "part-000000.parquet"
     part.write_bytes(part.read_bytes()[:-40])
     again = embed_tracks(tones(), index, rows, folder=tmp_path)
     assert np.array_equal(once.vectors, again.vectors)

@@ -154,7 +154,6 @@ def test_an_archive_without_labels_names_the_next_command(archive, run, capsys):
     ("words", "message"),
     [
         (["compare"], "`evaluate compare` is not there yet"),
-        (["embed", "x"], "`evaluate embed` is not there yet"),
         (["nowhere", "--encoder", "nowhere"], "nowhere is not a folder"),
         (["run", "nowhere", "--encoder", "nowhere"], "nowhere is not a folder"),
         (["x", "--encoder", "y", "--device", "abacus"], "No device 'abacus'"),

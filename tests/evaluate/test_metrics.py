@@ -1,9 +1,18 @@
+import inspect
+
+import mir_eval.key
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from evaluate import metrics, weighted
+from evaluate import keys, metrics, weighted
+from evaluate.beats.scores import BEAT_SCORES
 from evaluate.metrics import METRICS
+from evaluate.ranking import PIECE_SCORES
+from evaluate.segments_scores import SEGMENT_SCORES
+from evaluate.tasks import TASKS
+from shards.labels import METRICS as METRIC_OF_KIND
+from shards.targets import KEYS
 
 
 @pytest.fixture
@@ -63,15 +72,26 @@ def test_scores_without_a_definition_are_nan():
     assert np.isnan(metrics.r2(np.arange(4.0), np.full(4, 120.0)))
 
 
+def beat_results(rng: np.random.Generator) -> np.ndarray:
+    """F-measures, and counts of which a few are zero."""
+    return np.hstack([rng.random((60, 3)), rng.integers(9, size=(60, 6))])
+
+
 def cases(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     outputs, targets = tags(rng)
     numbers = 120 + 30 * rng.normal(size=60)
+    rankings = rng.random((60, 3))
+    rankings[::7] = np.nan  # these do not ask
     return {
         "accuracy": (rng.normal(size=(60, 4)), rng.integers(4, size=60)),
         "roc_auc": (outputs, targets),
         "average_precision": (outputs, targets),
         "r2": (numbers + rng.normal(size=60), numbers),
         "mae": (numbers + rng.normal(size=60), numbers),
+        "key_score": (rng.normal(size=(60, 24)), rng.integers(24, size=60)),
+        **dict.fromkeys(PIECE_SCORES, (rankings, np.zeros(60))),
+        **dict.fromkeys(BEAT_SCORES, (beat_results(rng), np.zeros(60))),
+        **dict.fromkeys(SEGMENT_SCORES, (rng.integers((0, 5), (5, 9), (60, 2)), np.zeros(60))),
     }
 
 
@@ -94,3 +114,65 @@ def test_weighted_r2_survives_targets_far_from_zero_and_marks_constant_draws():
     found = weighted.r2(outputs, targets, np.array([[1.0, 1, 1, 1], [3, 0, 0, 0]]))
     assert found[0] == pytest.approx(sk.r2_score(targets, outputs), abs=1e-9)
     assert np.isnan(found[1])
+
+
+# Keys
+
+
+def mir_eval_score(true: str, found: str) -> float:
+    """Without points for a fifth down, which mir_eval means to give by default one day."""
+    options = inspect.signature(mir_eval.key.weighted_score).parameters
+    no_descent = {"allow_descending_fifths": False} if "allow_descending_fifths" in options else {}
+    return float(mir_eval.key.weighted_score(true, found, **no_descent))
+
+
+def test_points_for_keys_are_those_of_mir_eval_and_a_fifth_down_earns_none():
+    expected = [[mir_eval_score(true, found) for found in KEYS] for true in KEYS]
+    np.testing.assert_array_equal(keys.SCORES, expected)
+    c, f, g = (KEYS.index(f"{tonic} major") for tonic in "CFG")
+    assert (keys.SCORES[c, g], keys.SCORES[c, f]) == (0.5, 0.0)
+
+
+def test_the_constant_key_is_the_best_of_train_by_points_and_not_the_commonest():
+    names = ["C major"] * 5 + ["G major"] * 4 + ["E minor"] * 4  # G is a fifth above C
+    targets = np.array([KEYS.index(name) for name in names])
+    constant = TASKS["key"](targets, len(KEYS)).constant(3)
+    assert [KEYS[k] for k in constant.argmax(axis=1)] == ["G major"] * 3
+    assert constant.max() == pytest.approx((5 * 0.5 + 4 + 4 * 0.3) / 13)
+    by_class = TASKS["class"](targets, len(KEYS)).constant(1)
+    assert KEYS[int(by_class.argmax())] == "C major"
+
+
+# Traps
+
+
+def test_logits_keep_their_order_where_float32_sigmoids_become_ties(rng):
+    targets = (rng.random((200, 1)) < 0.3).astype(np.float32)
+    logits = 20 + rng.normal(size=(200, 1)) + 2 * targets  # sigmoid: 1 to float32
+    saturated = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    assert len(np.unique(saturated)) < 10
+    assert metrics.average_precision(logits, targets) > 0.8
+    assert metrics.average_precision(saturated, targets) < 0.5
+    shuffled = rng.permutation(200)
+    for score in (metrics.average_precision, metrics.roc_auc):  # ties have no order to profit by
+        assert score(saturated[shuffled], targets[shuffled]) == score(saturated, targets)
+
+
+def test_a_tag_that_no_track_bears_neither_counts_as_zero_nor_as_nan(rng):
+    targets = np.zeros((50, 3), np.float32)
+    targets[:20, 0] = targets[10:30, 1] = 1
+    outputs = rng.normal(size=(50, 3))
+    for score, oracle in (
+        (metrics.roc_auc, sk.roc_auc_score),
+        (metrics.average_precision, sk.average_precision_score),
+    ):
+        alone = [oracle(targets[:, k], outputs[:, k]) for k in (0, 1)]
+        assert score(outputs, targets) == pytest.approx(np.mean(alone), abs=1e-12)
+
+
+def test_the_metric_that_a_label_set_names_is_the_one_it_is_judged_by():
+    judged_by = {kind: task.metrics[0] for kind, task in TASKS.items()}
+    of_results = {"group": PIECE_SCORES, "beats": BEAT_SCORES, "segments": SEGMENT_SCORES}
+    judged_by |= {kind: next(iter(scores)) for kind, scores in of_results.items()}
+    assert judged_by == METRIC_OF_KIND
+    assert set(METRIC_OF_KIND.values()) <= set(METRICS)

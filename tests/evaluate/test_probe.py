@@ -7,17 +7,22 @@ from evaluate.embeddings import Embeddings
 from evaluate.grouped_cv import cross_validate, gain
 from evaluate.heads import Schedule
 from evaluate.metrics import METRICS
-from evaluate.probe import GRID, LINEAR, Scaler, choose, judge, objection
+from evaluate.probe import judge, objection
+from evaluate.protocols.linear import GRID, LINEAR, Linear, choose
+from evaluate.scaler import Scaler
 from evaluate.tasks import TASKS
 from shards.errors import InputError
 from shards.labels import Labels
 
 QUICK = Schedule(max_steps=200)
+FAST = Linear(grid=LINEAR)
+SHORT = Linear(schedule=QUICK)
 
 
-def embeddings(vectors: np.ndarray) -> Embeddings:
+def embeddings(vectors: np.ndarray) -> dict[str, Embeddings]:
     rows = np.arange(len(vectors))
-    return Embeddings("planted", rows, vectors.astype(np.float32), np.ones(len(rows), np.int32))
+    one = Embeddings("planted", rows, vectors.astype(np.float32), np.ones(len(rows), np.int32))
+    return {"default": one}
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def planted(index, targets):
 def test_planted_features_recover_the_planted_score(planted, tmp_path, kind, low, high):
     sets, vectors = planted
     verdict = judge(sets[kind], vectors, encoder="planted", folder=tmp_path)
-    score = METRICS[verdict.choice.task.metrics[0]].score(verdict.outputs, verdict.targets)
+    score = METRICS[verdict.metrics[0]].score(verdict.outputs, verdict.targets)
     assert low <= score <= high  # the number's noise leaves 1 / (1 + 0.3²) = 0.92 at best
 
 
@@ -64,11 +69,11 @@ def test_shuffled_labels_sit_at_chance(index, targets, tmp_path):
     vectors = embeddings(rng.normal(size=(240, 64)))
     names = [f"c{c}" for c in rng.integers(4, size=240)]
     classes = targets(index, "shuffled", "class", names, splits=splits)
-    verdict = judge(classes, vectors, encoder="noise", folder=tmp_path, schedule=QUICK)
+    verdict = judge(classes, vectors, encoder="noise", folder=tmp_path, protocol=SHORT)
     score = METRICS["accuracy"].score(verdict.outputs, verdict.targets)
     assert abs(score - 0.25) < 3 * np.sqrt(0.25 * 0.75 / 80)
     number = targets(index, "noise", "number", rng.normal(size=240).tolist(), splits=splits)
-    verdict = judge(number, vectors, encoder="noise", folder=tmp_path, schedule=QUICK)
+    verdict = judge(number, vectors, encoder="noise", folder=tmp_path, protocol=SHORT)
     assert METRICS["r2"].score(verdict.outputs, verdict.targets) < 0.1
 
 
@@ -80,25 +85,26 @@ def test_the_choice_depends_on_neither_scale_nor_shift_of_features(planted, kind
     y = {split: labels.targets(split) for split in rows}
     task = TASKS[kind](y["train"], len(labels.classes))
     scores = []
-    for x in (vectors.vectors, vectors.vectors.astype(np.float64) * 1000 - 5):
+    clean = vectors["default"].vectors
+    for x in (clean, clean.astype(np.float64) * 1000 - 5):
         pairs = [(x[rows[split]], y[split]) for split in rows]
         scores.append(choose(task, pairs[0], pairs[1], grid=LINEAR, schedule=QUICK).valid_score)
     assert scores[0] == pytest.approx(scores[1], abs=1e-3)
 
 
-def test_the_scaler_sees_train_only(planted, tmp_path):
+def test_the_scaler_sees_train_only_and_a_track_is_predicted_alone(planted):
     sets, vectors = planted
-    labels = sets["class"]
-    poisoned = vectors.vectors.copy()
-    for split in ("valid", "test"):
-        poisoned[labels.rows(split)] *= 1000
-    train = labels.rows("train")
-    clean = judge(labels, vectors, encoder="clean", folder=tmp_path, grid=LINEAR)
-    dirty = judge(labels, embeddings(poisoned), encoder="dirty", folder=tmp_path, grid=LINEAR)
-    expected = vectors.vectors[train].astype(np.float64)
-    for verdict in (clean, dirty):
-        np.testing.assert_array_equal(verdict.choice.scaler.mean, expected.mean(axis=0))
-        np.testing.assert_array_equal(verdict.choice.scaler.std, expected.std(axis=0))
+    labels, x = sets["class"], vectors["default"].vectors
+    train, valid, test = (labels.rows(split) for split in ("train", "valid", "test"))
+    y = [labels.targets(split) for split in ("train", "valid")]
+    task = TASKS["class"](y[0], len(labels.classes))
+    choice = choose(task, (x[train], y[0]), (1000 * x[valid], y[1]), grid=LINEAR)
+    expected = x[train].astype(np.float64)
+    np.testing.assert_array_equal(choice.scaler.mean, expected.mean(axis=0))
+    np.testing.assert_array_equal(choice.scaler.std, expected.std(axis=0))
+    alone = choice.predict(1000 * x[test[:1]])
+    beside_others = choice.predict(np.concatenate([1000 * x[test[:1]], x[test[1:]]]))[:1]
+    np.testing.assert_allclose(alone, beside_others, rtol=1e-4)
 
 
 def test_a_constant_feature_is_only_centred():
@@ -119,14 +125,14 @@ def test_the_selection_is_written_before_test_targets_are_opened(planted, tmp_pa
         return opened(self, selection_file)
 
     monkeypatch.setattr(Labels, "test_targets", watched)
-    verdict = judge(labels, vectors, encoder="e", folder=tmp_path, grid=LINEAR)
+    verdict = judge(labels, vectors, encoder="e", folder=tmp_path, protocol=FAST)
     (selection,) = seen
     assert selection["label"] == "style"
     assert selection["label_sha256"] == labels.info["sha256"]
     assert selection["embeddings"] == "planted"
     assert len(selection["grid"]) == len(LINEAR)
     best = max(trial["valid_score"] for trial in selection["grid"])
-    assert selection["valid_score"] == best == verdict.choice.valid_score
+    assert selection["valid_score"] == best == verdict.valid_score
     assert len(verdict.selection_sha256) == 64
 
 
@@ -134,7 +140,7 @@ def test_test_targets_stay_shut_without_a_selection_or_with_another_labels(plant
     sets, vectors = planted
     with pytest.raises(InputError, match="choose first"):
         sets["class"].test_targets(tmp_path / "nothing.json")
-    judge(sets["class"], vectors, encoder="e", folder=tmp_path, grid=LINEAR[:1])
+    judge(sets["class"], vectors, encoder="e", folder=tmp_path, protocol=Linear(grid=LINEAR[:1]))
     with pytest.raises(InputError, match="chooses nothing"):
         sets["number"].test_targets(tmp_path / "style--e.json")
     with pytest.raises(InputError):
@@ -144,7 +150,7 @@ def test_test_targets_stay_shut_without_a_selection_or_with_another_labels(plant
 def test_a_choice_is_the_same_every_time(planted, tmp_path):
     sets, vectors = planted
     shas = {
-        judge(sets["tags"], vectors, encoder="e", folder=tmp_path, schedule=QUICK).selection_sha256
+        judge(sets["tags"], vectors, encoder="e", folder=tmp_path, protocol=SHORT).selection_sha256
         for _ in range(2)
     }
     assert len(shas) == 1
@@ -152,7 +158,7 @@ def test_a_choice_is_the_same_every_time(planted, tmp_path):
 
 def test_an_encoder_that_diverged_is_named(planted, tmp_path):
     sets, vectors = planted
-    vectors.vectors[sets["class"].rows("valid")[0], 3] = np.nan
+    vectors["default"].vectors[sets["class"].rows("valid")[0], 3] = np.nan
     with pytest.raises(InputError, match=r"'e' gives NaN or infinity for 1 of 48 tracks in valid"):
         judge(sets["class"], vectors, encoder="e", folder=tmp_path)
 
@@ -160,8 +166,8 @@ def test_an_encoder_that_diverged_is_named(planted, tmp_path):
 def test_tracks_without_a_vector_count_nowhere(planted, tmp_path):
     sets, vectors = planted
     lost = sets["class"].rows("test")[:3]
-    vectors.windows[lost] = 0
-    verdict = judge(sets["class"], vectors, encoder="e", folder=tmp_path, grid=LINEAR)
+    vectors["default"].windows[lost] = 0
+    verdict = judge(sets["class"], vectors, encoder="e", folder=tmp_path, protocol=FAST)
     assert len(verdict.rows) == len(verdict.targets) == len(verdict.outputs) == 45
     assert not np.isin(lost, verdict.rows).any()
     assert METRICS["accuracy"].score(verdict.outputs, verdict.targets) > 0.95
@@ -187,7 +193,7 @@ def test_labels_that_cannot_be_judged_say_why(index, targets, kind, values, spli
 
 def test_cross_validation_predicts_every_track_once_and_parts_no_group(planted, tmp_path):
     sets, vectors = planted
-    found = cross_validate(sets["class"], vectors, encoder="e", folder=tmp_path, grid=LINEAR)
+    found = cross_validate(sets["class"], vectors, encoder="e", folder=tmp_path, protocol=FAST)
     assert found.rows.tolist() == list(range(240))
     for group in np.unique(found.groups):
         assert len(np.unique(found.fold[found.groups == group])) == 1
@@ -200,7 +206,7 @@ def test_folds_spread_classes_and_open_for_their_own_selection_only(planted, tmp
     sets, vectors = planted
     labels = sets["class"]
     folds = labels.folds(5, seed=1)
-    judge(folds[0], vectors, encoder="e", folder=tmp_path, grid=LINEAR[:1])
+    judge(folds[0], vectors, encoder="e", folder=tmp_path, protocol=Linear(grid=LINEAR[:1]))
     for other in (folds[1], labels, labels.folds(5, seed=2)[0]):
         with pytest.raises(InputError, match="chooses nothing"):
             other.test_targets(tmp_path / "style--e.json")
@@ -219,9 +225,15 @@ def test_gain_is_zero_for_the_same_predictions_and_found_where_it_was_planted(pl
     rng = np.random.default_rng(5)
 
     def held_out(name: str, noise: float):
-        blurred = embeddings(vectors.vectors + noise * rng.normal(size=vectors.vectors.shape))
+        clean = vectors["default"].vectors
+        blurred = embeddings(clean + noise * rng.normal(size=clean.shape))
         return cross_validate(
-            sets["tags"], blurred, encoder=name, folder=tmp_path, grid=LINEAR[2:4], num_folds=3
+            sets["tags"],
+            blurred,
+            encoder=name,
+            folder=tmp_path,
+            protocol=Linear(grid=LINEAR[2:4]),
+            num_folds=3,
         )
 
     pairs = [(held_out(f"t{seed}", 1.0), held_out(f"u{seed}", 8.0)) for seed in range(3)]

@@ -4,6 +4,7 @@ import csv
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from ingest.build import build_shards
@@ -60,6 +61,27 @@ def test_ugly_tracks_are_as_long_as_soundfile_reads_them(real_audio, ugly):
 def test_no_ugly_file_is_lost(real_audio, ugly):
     names = [p for p in (real_audio / "ugly").rglob("*") if p.is_file()]
     assert ugly.manifest["tracks"] + len(ugly.rejected) + ugly.manifest["others"] == len(names)
+
+
+@pytest.mark.slow
+def test_the_scored_tracks_get_their_beats_and_versions_stay_together(real_audio, tmp_path):
+    shutil.copytree(real_audio / "supertux-scores", tmp_path / "in/supertux-scores")
+    built = build_shards(tmp_path / "in", tmp_path / "out")
+    list(add_labels(built.out, real_audio / "labels.csv", Options(all_columns=True)))
+    index = Index.open(built.out)
+    beats = Labels.open(index, "beats")
+    rows = {row["path"]: row for row in table(real_audio / "labels.csv") if row["beats_file"]}
+    assert len(rows) == 9
+    assert sum(len(beats.rows(split)) for split in SPLITS) == 9
+    for split in ("train", "valid"):
+        assert len(beats.rows(split))
+        for row, events in zip(beats.rows(split), beats.targets(split), strict=True):
+            period_s = 60 / float(rows[index[row].source]["bpm"])
+            assert np.median(np.diff(events.start_s)) == pytest.approx(period_s, rel=0.01)
+    pieces = Labels.open(index, "version_group")
+    assert pieces.kind == "group"
+    shared = [set(pieces.groups(split)) for split in SPLITS]
+    assert sum(map(len, shared)) == len(set.union(*shared))
 
 
 @pytest.mark.slow

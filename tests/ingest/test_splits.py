@@ -58,6 +58,13 @@ def test_shares_are_about_60_20_20_in_every_class_and_depend_on_the_seed():
     assert a.splits != choose_split(strata, levels(400), by="", seed=1).splits
 
 
+@pytest.mark.parametrize("size", range(3, 12))
+def test_no_split_is_empty_however_few_tracks_have_a_number(size):
+    strata = Strata([[str(5 * n // size)] for n in range(size)], "number")
+    for seed in range(5):
+        assert set(choose_split(strata, levels(size), by="", seed=seed).splits) == set(SPLITS)
+
+
 def test_the_coarsest_level_that_works_is_taken():
     genre = [f"genre {n % 3}" for n in range(90)]
     artist = [f"artist {n % 3} {n // 9}" for n in range(90)]  # ten artists a genre

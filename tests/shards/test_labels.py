@@ -8,7 +8,9 @@ import pytest
 
 from shards.errors import InputError
 from shards.index import Index
+from shards.label_table import label_table
 from shards.labels import Labels, label_names, label_schema, write_labels
+from shards.targets import KEYS
 
 SPLITS = ["train"] * 6 + ["valid"] * 3 + ["test"] * 3
 
@@ -105,3 +107,93 @@ def test_labels_must_be_named_and_typed(labelled):
         write_labels(labelled.path, "../x", good, info("class"))
     with pytest.raises(InputError, match="No labels 'nope'"):
         Labels.open(labelled, "nope")
+
+
+# Keys, pieces and events
+
+
+BEATS = [[], ["1", "2", "3"], ["", ""]]
+
+
+def event(start_s, end_s, value):
+    return {"start_s": start_s, "end_s": end_s, "value": value}
+
+
+@pytest.fixture
+def timed(labelled):
+    """Label sets of keys, pieces, beats and segments; what a row holds follows from its number."""
+    rows = np.random.default_rng(1).permutation(len(labelled))
+    sections = [[event(0.0, 1.0, "verse")], [event(0.0, 0.4, "rare"), event(0.4, 1.0, "verse")]]
+    sets = {
+        "key": (lambda i: KEYS[i], [f"g{i}" for i in rows], KEYS),
+        "group": (lambda i: f"piece {i // 2}", [f"g{i // 2}" for i in rows], ()),
+        "beats": (
+            lambda i: [event(n / 2, n / 2, bar) for n, bar in enumerate(BEATS[i % 3])],
+            [f"g{i}" for i in rows],
+            (),
+        ),
+        "segments": (lambda i: sections[i % 2], [f"g{i}" for i in rows], ["verse"]),
+    }
+    for kind, (cell, groups, classes) in sets.items():
+        splits = [("train", "valid", "train", "test", "valid", "train")[i // 2] for i in rows]
+        columns = [labelled.column("key")[rows], [cell(i) for i in rows], groups, splits]
+        table = pa.table(columns, schema=label_schema(kind))
+        write_labels(labelled.path, kind, table, info(kind, classes))
+    return labelled
+
+
+def test_keys_and_pieces_come_as_numbers(timed):
+    keys, pieces = Labels.open(timed, "key"), Labels.open(timed, "group")
+    for split in ("train", "valid"):
+        np.testing.assert_array_equal(keys.targets(split), keys.rows(split))
+        rows = pieces.rows(split)
+        assert [pieces.names[t] for t in pieces.targets(split)] == [f"piece {r // 2}" for r in rows]
+    assert (KEYS[0], KEYS[11], KEYS[12], KEYS[23]) == ("C major", "B major", "C minor", "B minor")
+    assert pieces.classes == []
+
+
+def test_events_come_as_arrays_a_track(timed):
+    beats, sections = Labels.open(timed, "beats"), Labels.open(timed, "segments")
+    for row, events in zip(beats.rows("train"), beats.targets("train"), strict=True):
+        np.testing.assert_array_equal(events.start_s, np.arange(len(BEATS[row % 3])) / 2)
+        np.testing.assert_array_equal(events.end_s, events.start_s)
+        assert events.value.tolist() == [[], [1, 2, 3], [0, 0]][row % 3]
+    for row, events in zip(sections.rows("valid"), sections.targets("valid"), strict=True):
+        assert len(events) == 1, "a segment of a class that is left out is none"
+        assert (events.start_s[0], events.end_s[0], events.value[0]) == (0.4 * (row % 2), 1.0, 0)
+    with pytest.raises(InputError, match="written selection"):
+        beats.targets("test")
+
+
+@pytest.mark.parametrize("kind", ["key", "group", "beats", "segments"])
+def test_folds_of_every_kind_hold_each_track_out_once_and_part_no_group(timed, kind):
+    labels = Labels.open(timed, kind)
+    folds = labels.folds(3)
+    held_out = np.concatenate([fold.rows("test") for fold in folds])
+    assert sorted(held_out) == list(range(len(timed)))
+    for fold in folds:
+        groups = [set(fold.groups(split)) for split in ("train", "valid", "test")]
+        assert sum(map(len, groups)) == len(set.union(*groups))
+
+
+@pytest.mark.parametrize("kind", ["key", "group", "beats", "segments"])
+def test_people_see_names_and_times_but_none_of_test(timed, kind):
+    rows = np.arange(len(timed))
+    found = label_table(timed, rows, kind).to_pylist()
+    assert [one["row"] for one in found] == rows.tolist()
+    assert [one["target"] is None for one in found] == [row // 2 == 3 for row in rows]
+    seen = found[1]["target"]
+    first = [event(0.0, 0.0, "1"), event(0.5, 0.5, "2"), event(1.0, 1.0, "3")]
+    wanted = {"key": "Db major", "group": "piece 0", "beats": first}
+    assert seen == wanted.get(kind, [event(0.4, 1.0, "verse")])
+
+
+def test_keys_that_are_none_and_parted_pieces_are_refused(timed):
+    key = list(timed.column("key")[:2])
+    table = pa.table([key, ["H dur"] * 2, ["g"] * 2, ["train"] * 2], schema=label_schema("key"))
+    with pytest.raises(InputError, match="H dur"):
+        write_labels(timed.path, "x", table, info("key", KEYS))
+    for groups, splits in ((["g", "g"], ["train", "test"]), (["a", "b"], ["test", "test"])):
+        table = pa.table([key, ["one"] * 2, groups, splits], schema=label_schema("group"))
+        with pytest.raises(InputError, match="versions of a piece want one"):
+            write_labels(timed.path, "x", table, info("group"))
