@@ -82,6 +82,7 @@ def test_neither_stacks_nor_threads_change_what_comes_out(monkeypatch):
     schedule = replace(SCHEDULE, max_steps=40, patience=3)
     expected = train_heads(SAMPLE, task, train, valid, schedule=schedule)
     monkeypatch.setattr(program, "CACHED_BYTES", 1)  # a stack each
+    monkeypatch.setattr(program, "PREPARED_BYTES", 1)  # a step at a time
     torch.set_num_threads(2)
     found = train_heads(SAMPLE, task, train, valid, schedule=schedule)
     for a, b in zip(expected, found, strict=True):

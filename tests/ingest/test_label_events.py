@@ -1,6 +1,8 @@
 """Beats and segments: one table for all tracks or a file for each, with errors that name a line."""
 
 import json
+import random
+from contextlib import suppress
 
 import pytest
 
@@ -80,6 +82,33 @@ def test_a_file_that_cannot_be_read_names_its_line(text, kind, message, tmp_path
         read(tmp_path, text, kind)
 
 
+@pytest.mark.parametrize("kind", ["beats", "segments"])
+def test_any_bytes_are_events_or_say_why_not(kind, tmp_path):
+    rng = random.Random(0)
+    file = tmp_path / "x"
+    for _ in range(300):
+        pieces = (
+            b"0.5",
+            b"1",
+            b",",
+            b"\t",
+            b"\n",
+            b" ",
+            b'"',
+            b"\0",
+            b"\xff",
+            b"time",
+            b"nan",
+            b"-",
+        )
+        file.write_bytes(b"".join(rng.choices(pieces, k=rng.randint(0, 25))))
+        with suppress(NoLabels):
+            found, _ = events_of(kind, file_rows(file), file="x", which="", duration_s=1.0)
+            starts_s = [event["start_s"] for event in found]
+            assert starts_s == sorted(starts_s)
+            assert all(0 <= e["start_s"] <= e["end_s"] <= 1.0 for e in found)
+
+
 def test_one_sort_of_segments_is_taken_from_a_file_of_several(tmp_path):
     text = "start,end,kind,value\n0,1,chord,C\n0,4,section,A\n1,2,chord,G\n"
     found, _ = read(tmp_path, text, "segments", which="chord")
@@ -133,6 +162,18 @@ def test_a_file_of_beats_a_track_becomes_a_label_set(own, tmp_path):
     after = json.loads((own.out / "labels/beats.json").read_text())["source"]
     assert before["sha256"] == after["sha256"]
     assert before["files_sha256"] != after["files_sha256"]
+
+
+def test_a_track_whose_file_is_empty_is_left_out_and_told(own, tmp_path):
+    lines = [f'"{source}",{n}.beats' for n, source in enumerate(sources(own))]
+    for n in range(len(lines)):
+        events_file(tmp_path, n)
+    (tmp_path / "1.beats").write_text("# nobody has listened yet\n")
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["path,beats_file", *lines]))
+    told = list(add_labels(own.out, table, Options(column="beats_file")))
+    assert f"{8 * (len(lines) - 1)} beats; " in told[1]
+    assert told[1].endswith("left out 1 (tracks without events)")
 
 
 @pytest.mark.parametrize("name", ["gone.csv", "x" * 500, "beats"])
