@@ -67,7 +67,7 @@ def test_labels_have_one_reader():
             assert not (
                 isinstance(constant, str) and "labels/" in constant and "\n" not in constant
             ), path
-        assert "schema import LABELS" not in path.read_text()
+        assert "names import LABELS" not in path.read_text()
 
 
 def test_no_module_is_named_like_the_standard_librarys():
