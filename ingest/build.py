@@ -32,9 +32,9 @@ from ingest.shard import RECEIPTS, is_complete, receipt_of
 from ingest.versions import created_by
 from shards.errors import InputError
 from shards.files import read_parquet, shown
+from shards.names import DATA, SEEK
 from shards.place import REQUESTS, Place, Remote, place
 from shards.process import Worker, cores
-from shards.schema import DATA, SEEK
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,9 @@ from ingest.slow import called, num_slow
 from shards.errors import InputError
 from shards.files import publish, read_parquet, shown
 from shards.labels import SPLITS, label_names
+from shards.names import LABELS
 from shards.place import Place, Remote
-from shards.schema import LABELS, suffix_of
+from shards.schema import suffix_of
 from shards.sealed import read_sealed
 
 log = logging.getLogger(__name__)

@@ -18,22 +18,19 @@ from ingest.versions import our_version
 from shards.columns import ColumnFile
 from shards.files import fsync_dir, parquet_bytes, publish, read_parquet, sha256_file
 from shards.index import fingerprint, sandboxed, with_fingerprint
-from shards.place import Place, size_of
-from shards.schema import (
+from shards.names import (
     DATA,
     FINGERPRINTS,
-    FINGERPRINTS_SCHEMA,
-    FORMAT,
     INDEX,
-    INDEX_SCHEMA,
     MANIFEST,
     REJECTED,
-    REJECTED_SCHEMA,
     SEEK,
     of_generation,
     seek_name,
     shard_name,
 )
+from shards.place import Place, size_of
+from shards.schema import FINGERPRINTS_SCHEMA, FORMAT, INDEX_SCHEMA, REJECTED_SCHEMA
 from shards.sealed import sealed_bytes
 
 TABLES = {"index": INDEX, "rejected": REJECTED, "fingerprints": FINGERPRINTS}

@@ -14,9 +14,10 @@ import numpy as np
 import soundfile
 
 from shards.errors import DamagedTrack
+from shards.names import DATA, SEEK, seek_name, shard_name
 from shards.place import Fetch, Place, at_once, opened
 from shards.sandboxed import Original, WholeTrack
-from shards.schema import DATA, SEEK, payload_name, seek_name, shard_name
+from shards.schema import payload_name
 from shards.seek import frame_number
 
 BLOCK_FRAMES = 1 << 20

@@ -13,8 +13,8 @@ from ingest.shard import RECEIPTS
 from shards.errors import InputError
 from shards.files import shown, typed
 from shards.labels import label_paths
+from shards.names import DATA, LABELS, MANIFEST, SEEK
 from shards.place import Place
-from shards.schema import DATA, LABELS, MANIFEST, SEEK
 from shards.sealed import read_sealed
 
 WHOLE = "every track in it is whole"

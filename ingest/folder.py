@@ -13,8 +13,8 @@ from ingest.shard import RECEIPTS
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
 from shards.manifest import check_shards, read_manifest, to_repair
+from shards.names import DATA, MANIFEST, SEEK, of_generation
 from shards.place import Place
-from shards.schema import DATA, MANIFEST, SEEK, of_generation
 
 OURS = {DATA, SEEK, RECEIPTS, LOCK, PLAN}
 """What a build may have left before its plan was complete."""

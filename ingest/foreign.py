@@ -32,8 +32,8 @@ from ingest.tars import Contents, Member, MemberInputs, best_rate, look_into
 from ingest.versions import created_by
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
+from shards.names import MANIFEST
 from shards.process import cores
-from shards.schema import MANIFEST
 from shards.sealed import write_sealed
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from ingest.inert import yaml
+from shards.names import DATA
 from shards.place import Place, read_range
-from shards.schema import DATA
 
 KNOWN_LICENCES = frozenset(
     [

@@ -18,8 +18,8 @@ from pathlib import Path
 from ingest.folder import REPAIRED
 from ingest.shard import RECEIPTS
 from shards.files import fsync_dir, publish, publishing
+from shards.names import DATA, SEEK
 from shards.place import Place, Remote
-from shards.schema import DATA, SEEK
 
 WORK = ".tmp-repair"
 JOURNAL = REPAIRED.replace("*", "shard")

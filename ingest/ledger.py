@@ -18,8 +18,8 @@ from shards.errors import InputError
 from shards.files import shown
 from shards.labels import label_paths
 from shards.manifest import read_manifest
+from shards.names import DATA, LABELS, MANIFEST, SEEK, seek_name, shard_name
 from shards.place import Place
-from shards.schema import DATA, LABELS, MANIFEST, SEEK, seek_name, shard_name
 from shards.sealed import read_sealed
 
 MISSING = "is missing"

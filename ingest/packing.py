@@ -13,9 +13,9 @@ from ingest.pool import Outcome, Pool
 from ingest.progress import Tally
 from ingest.scan import Rejected
 from ingest.shard import write_shard
+from shards.names import DATA
 from shards.place import Place
 from shards.process import Worker
-from shards.schema import DATA
 
 
 def pack(

@@ -20,8 +20,8 @@ from ingest.settings import Settings
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
 from shards.manifest import to_repair
+from shards.names import of_generation
 from shards.place import Place
-from shards.schema import of_generation
 from shards.sealed import read_sealed, write_vouched
 
 PLAN, PLAN_INFO = "plan.parquet", "plan.json"

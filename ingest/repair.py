@@ -35,9 +35,9 @@ from ingest.verify import verify_archive
 from shards.errors import InputError
 from shards.files import publish, sha256_file, shown
 from shards.manifest import read_manifest
+from shards.names import DATA, LABELS, SEEK, seek_name, shard_name
 from shards.place import Place, listed, place
 from shards.progress import Progress
-from shards.schema import DATA, LABELS, SEEK, seek_name, shard_name
 
 
 @dataclass

@@ -37,9 +37,9 @@ from ingest.scan import Rejected, Source
 from ingest.shard import receipt_of, write_shard
 from shards.errors import InputError
 from shards.files import read_parquet
+from shards.names import DATA, of_generation, shard_name
 from shards.place import Place, opened, read_range
 from shards.process import cores
-from shards.schema import DATA, of_generation, shard_name
 
 Row = dict[str, Any]
 

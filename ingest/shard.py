@@ -25,8 +25,9 @@ from ingest.tar import Hashed, in_large_pieces, tar_writer
 from shards.errors import InputError
 from shards.files import publish, publishing
 from shards.manifest import to_repair
+from shards.names import DATA, SEEK, seek_name, shard_name
 from shards.place import Place, size_of
-from shards.schema import DATA, SEEK, payload_name, seek_name, shard_name
+from shards.schema import payload_name
 from shards.sealed import read_sealed, write_sealed
 
 if TYPE_CHECKING:

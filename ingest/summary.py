@@ -14,8 +14,8 @@ from ingest.scan import Scan
 from ingest.settings import Settings
 from ingest.slow import called, num_slow, slow
 from shards.files import shown, typed
+from shards.names import REJECTED
 from shards.place import Place
-from shards.schema import REJECTED
 
 if TYPE_CHECKING:
     from ingest.faults import Fault, Report

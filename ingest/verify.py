@@ -25,9 +25,9 @@ from ingest.shard import RECEIPTS, receipt_name, receipt_of
 from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
 from shards.index import FINGERPRINTED, fingerprint
+from shards.names import DATA, SEEK
 from shards.place import Place, listed, place, size_of
 from shards.progress import Progress
-from shards.schema import DATA, SEEK
 
 LEVELS = ("size", "sha256", "decode")
 EXAMPLES = 3

@@ -19,9 +19,10 @@ from shards.errors import InputError
 from shards.files import shown
 from shards.how import FRAMES, OPENED, SAMPLES, SANDBOXED
 from shards.manifest import beside_shards, check_shards, read_manifest, to_repair
+from shards.names import MANIFEST
 from shards.place import Place, place
 from shards.remote import stored
-from shards.schema import FORMAT, INDEX_SCHEMA, MANIFEST, STRAIGHT
+from shards.schema import FORMAT, INDEX_SCHEMA, STRAIGHT
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from shards.errors import InputError
 from shards.files import read_parquet, sha256_file, shown
 from shards.index import Index
 from shards.manifest import to_repair
+from shards.names import LABELS
 from shards.place import Place, Remote, place, size_of
 from shards.remote import stored
-from shards.schema import LABELS
 from shards.sealed import read_sealed, write_vouched
 from shards.targets import EVENT_CELLS, KEYS, spread_by, targets_of
 

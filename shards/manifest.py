@@ -10,9 +10,10 @@ from typing import Any
 from shards.cache import Cache
 from shards.errors import InputError
 from shards.files import shown, typed
+from shards.names import MANIFEST
 from shards.place import Place, Remote, listed, size_of
 from shards.remote import stored
-from shards.schema import FORMAT, MANIFEST
+from shards.schema import FORMAT
 from shards.sealed import read_sealed
 
 

@@ -1,37 +1,6 @@
-"""The on-disk format in one place: Parquet columns, version, and the files' names."""
+"""The on-disk format in one place: Parquet columns, version, codecs; for files see `names`."""
 
 import pyarrow as pa
-
-from shards.names import (
-    DATA as DATA,
-)
-from shards.names import (
-    FINGERPRINTS as FINGERPRINTS,
-)
-from shards.names import (
-    INDEX as INDEX,
-)
-from shards.names import (
-    LABELS as LABELS,
-)
-from shards.names import (
-    MANIFEST as MANIFEST,
-)
-from shards.names import (
-    REJECTED as REJECTED,
-)
-from shards.names import (
-    SEEK as SEEK,
-)
-from shards.names import (
-    of_generation as of_generation,
-)
-from shards.names import (
-    seek_name as seek_name,
-)
-from shards.names import (
-    shard_name as shard_name,
-)
 
 FORMAT = 1
 """Raised when an older reader would misunderstand a new archive; readers refuse what is newer."""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from shards.index import Index
+from shards.names import SEEK
 from shards.place import Place
-from shards.schema import SEEK
 
 Rows = dict[str, Any]  # name → array [n, …]
 

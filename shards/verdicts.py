@@ -58,4 +58,4 @@ def verdicts(
 
 
 def _is_original(duplicate_of: pa.ChunkedArray) -> np.ndarray:
-    return numbers(pc.binary_length(duplicate_of)) == 0
+    return np.asarray(numbers(pc.binary_length(duplicate_of)) == 0)

@@ -67,7 +67,7 @@ def test_labels_have_one_reader():
             assert not (
                 isinstance(constant, str) and "labels/" in constant and "\n" not in constant
             ), path
-        assert "schema import LABELS" not in path.read_text()
+        assert "names import LABELS" not in path.read_text()
 
 
 JUDGES = {"probe", "retrieval", "beats_probe", "segments_probe"}

@@ -11,8 +11,8 @@ from shards.errors import InputError
 from shards.files import sha256_file
 from shards.index import Index
 from shards.labels import label_paths
+from shards.names import LABELS
 from shards.place import Place
-from shards.schema import LABELS
 from shards.sealed import carried_facts, comes_again, read_sealed, vouched_bytes, vouching_bytes
 
 AGAIN = "run `ingest labels` again"

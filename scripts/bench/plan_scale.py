@@ -29,15 +29,9 @@ from shards import mapped  # noqa: E402
 from shards.columns import ColumnFile  # noqa: E402
 from shards.files import write_parquet  # noqa: E402
 from shards.index import Index, with_fingerprint  # noqa: E402
+from shards.names import INDEX, MANIFEST, SEEK, seek_name, shard_name  # noqa: E402
 from shards.plan import TrainPlan  # noqa: E402
-from shards.schema import (  # noqa: E402
-    INDEX,
-    INDEX_SCHEMA,
-    MANIFEST,
-    SEEK,
-    seek_name,
-    shard_name,
-)
+from shards.schema import INDEX_SCHEMA  # noqa: E402
 from shards.sealed import write_sealed  # noqa: E402
 from shards.select import narrow, select  # noqa: E402
 from shards.selection import COLUMNS, Origin, Selection  # noqa: E402

@@ -1,14 +1,16 @@
 """How fast clips come, beside a bare seek-and-read loop and other libraries, on the same tracks.
 
 .venv/bin/python scripts/bench/stream.py [AUDIO_DIR] [--rounds 3] [--peer-packages DIR]
+.venv/bin/python scripts/bench/stream.py --view hierarchical
 .venv/bin/python scripts/bench/stream.py --hour --only inline,ray
 
 Two-minute tracks are made of the audio (of $WHOLETONE_AUDIO, or of the demo corpus without it) and
-packed for everybody from the same FLAC bytes. A view is a row of a batch: a pair of 4 s clips, or
-four clips of a span. Every stream is a command of its own with as many decoders as there are cores
-and one thread in each; they run in turn, several rounds, each in another order. Printed are
-medians, and medians of the ratios within a round. Clips of each run are compared with what the
-track holds. On a machine with other work, trust CPU ms and not views/s.
+packed for everybody from the same FLAC bytes. Rows have two clips: pairs of 4 s, or the whole
+clips of hierarchical crops, 21 s each. A view is a clip, so a row is two. Every stream is a command
+of its own with as many decoders as there are cores and one thread in each; they run in turn,
+several rounds, each in another order. Printed are medians, and medians of the ratios within a
+round. Clips of each run are compared with what the track holds. On a machine with other work,
+trust CPU ms and not views/s.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
+from statistics import linear_regression, median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +33,7 @@ if __name__ == "__main__":
 
 from scripts.bench.ingest import demo_corpus, environment, turned, why_not  # noqa: E402
 from scripts.bench.streams import corpus, picture  # noqa: E402
+from scripts.bench.streams.common import CLIP_S  # noqa: E402
 from scripts.bench.streams.contents import PACKED, STREAMERS, Streamer  # noqa: E402
 from scripts.bench.streams.table import Runs, columns, table  # noqa: E402
 
@@ -69,6 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="where tracks are packed, kept for the next time")
     parser.add_argument("--only", default="", help=f"some of {', '.join(STREAMERS)}")
     parser.add_argument("--peer-packages", default="", help="folder that pip filled for the peers")
+    parser.add_argument("--view", default="pair", choices=CLIP_S)
     parser.add_argument("--tracks", type=int, default=100)
     parser.add_argument("--track-s", type=int, default=120)
     parser.add_argument("--rounds", type=int, default=3)
@@ -93,7 +97,8 @@ def prepare(data: Path, work: Path, options: argparse.Namespace) -> None:
         audio_dir = demo_corpus(work / "demo", rendered)
     count = corpus.prepare(data, audio_dir, tracks=options.tracks, track_s=options.track_s)
     print(
-        f"{count} tracks, batches of {options.batch_size}, {options.workers} decoders, "
+        f"{count} tracks, view {options.view}, batches of {options.batch_size} rows, "
+        f"{options.workers} decoders, "
         f"{options.rounds} rounds of {options.seconds:g} s; load of the machine before: "
         f"{os.getloadavg()[0]:.1f}",
         flush=True,
@@ -163,7 +168,7 @@ def run(
 ) -> dict[str, Any]:
     """What a stream's own process has measured, or why it failed."""
     words = ["-m", "scripts.bench.streams.run", streamer.module, data, "--begun", time.time()]
-    words += ["--payload", streamer.payload, "--view", streamer.view, "--crops", streamer.crops]
+    words += ["--payload", streamer.payload, "--view", options.view, "--crops", streamer.crops]
     words += ["--backend", streamer.backend, "--batch-size", options.batch_size]
     words += ["--workers", options.workers, "--seconds", options.seconds]
     words += ["--memory-every", memory_every_s, *(["--again"] if again else [])]
@@ -209,17 +214,24 @@ def hours(
             print(f"left out: {name}, {facts['failed']}", flush=True)
             continue
         runs[name] = memory = facts["memory_mib"]
-        tenth = max(1, len(memory) // 10)
-        early, late = (
-            median(mib for _, mib in part) for part in (memory[tenth : 2 * tenth], memory[-tenth:])
-        )
-        print(
-            f"{name}: {facts['views_per_s']:.1f} views/s; {early:.0f} MiB after a tenth of the "
-            f"time, {late:.0f} MiB at the end, {max(mib for _, mib in memory):.0f} MiB at most",
-            flush=True,
-        )
+        print(f"{name}: {facts['views_per_s']:.1f} views/s; {in_words(memory)}", flush=True)
     if options.picture:
         picture.lines(options.picture, runs)
+    if options.json:
+        options.json.write_text(json.dumps(runs))
+
+
+def in_words(memory: list[tuple[float, float]]) -> str:
+    """What (seconds, MiB) of a stream come to once a tenth of the time has passed."""
+    settled = memory[len(memory) // 10 :]
+    tenth = max(1, len(settled) // 10)
+    mib = [one for _, one in settled]
+    early, late = median(mib[:tenth]), median(mib[-tenth:])
+    slope = linear_regression(*zip(*settled, strict=True)).slope if len(settled) > 1 else 0.0
+    return (
+        f"{early:.0f} MiB after a tenth of the time, {min(mib):.0f} to {max(mib):.0f} since, "
+        f"{late:.0f} at the end; slope {HOUR_S * slope:+.2f} MiB an hour"
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from shards.files import sha256_file, write_parquet
 from shards.index import Index, fingerprint
 from shards.labels import METRICS, Labels, label_schema, write_labels
-from shards.schema import FORMAT, INDEX, INDEX_SCHEMA, MANIFEST
+from shards.names import INDEX, MANIFEST
+from shards.schema import FORMAT, INDEX_SCHEMA
 from shards.sealed import write_sealed
 from shards.targets import KEYS
 from tests.evaluate.planted import Planted, planted

@@ -18,9 +18,9 @@ from ingest.scan import scan
 from ingest.settings import Settings
 from shards.errors import InputError
 from shards.index import Index
+from shards.names import DATA
 from shards.place import Remote, place
 from shards.reader import read_track, read_window
-from shards.schema import DATA
 from tests.ingest.stores import tree, upload
 
 ROOT = Path(__file__).parents[2]

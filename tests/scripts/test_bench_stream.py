@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from scripts.bench.ingest import environment
-from scripts.bench.stream import pack, run
+from scripts.bench.stream import in_words, pack, run
 from scripts.bench.streams import corpus as made
 from scripts.bench.streams import picture
 from scripts.bench.streams.common import (
-    CLIP_FRAMES,
     Given,
     Visits,
     members,
@@ -28,7 +27,7 @@ from scripts.bench.streams.contents import STREAMERS, Streamer
 from scripts.bench.streams.run import cpu_s, held_mib, wrong
 from scripts.bench.streams.table import columns, table
 
-OPTIONS = Namespace(batch_size=4, workers=1, seconds=0.5, peer_packages="")
+OPTIONS = Namespace(batch_size=4, workers=1, seconds=0.5, peer_packages="", view="pair")
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +42,21 @@ def given(data: Path, view: str = "pair") -> Given:
     return Given(data, "flac", view, 4, 1, 1, "")
 
 
-def measured(data: Path, streamer: Streamer) -> dict[str, float]:
-    facts = run(streamer, data, environment(OPTIONS), OPTIONS)
+def measured(data: Path, streamer: Streamer, view: str = "pair") -> dict[str, float]:
+    options = Namespace(**{**vars(OPTIONS), "view": view})
+    facts = run(streamer, data, environment(options), options)
     assert "failed" not in facts, facts
     return facts
 
 
-@pytest.mark.parametrize("view", ["pair", "nested"])
+@pytest.mark.parametrize("view", made.VIEWS)
 def test_every_visit_has_its_own_clips_inside_the_track(data: Path, view: str) -> None:
-    starts = given(data, view).starts
-    assert starts.shape == (made.VISITS, 3, made.VIEWS[view].num_views)
-    assert starts.min() >= 0
-    assert starts.max() <= 30 * 16_000 - CLIP_FRAMES
-    assert len(np.unique(starts[:, 0, 0])) > made.VISITS // 2
-    if view == "nested":
-        assert np.ptp(starts, axis=2).max() <= 20 * 16_000 - CLIP_FRAMES
+    told = given(data, view)
+    assert told.starts.shape == (made.VISITS, 3, made.VIEWS[view].num_views)
+    assert told.starts.min() >= 0
+    assert told.starts.max() <= 30 * 16_000 - told.clip_frames
+    assert told.clip_frames == made.VIEWS[view].clip_frames(16_000)
+    assert len(np.unique(told.starts[:, 0, 0])) > made.VISITS // 2
 
 
 def test_workers_of_a_stream_never_read_the_same_visit(data: Path) -> None:
@@ -69,25 +68,27 @@ def test_workers_of_a_stream_never_read_the_same_visit(data: Path) -> None:
 def test_clips_read_in_part_equal_those_cut_from_the_whole(data: Path) -> None:
     """Of the FLAC and the WAV payload; both as the archive's own reader has them."""
     for row, audio in members(data):
-        start = given(data).starts[5, row]
-        clips = windows(audio, start)
-        np.testing.assert_array_equal(clips, windows_of_whole(audio, start))
-        np.testing.assert_array_equal(clips, made.expected(data, row, start))
+        told = given(data)
+        start, frames = told.starts[5, row], told.clip_frames
+        clips = windows(audio, start, frames)
+        np.testing.assert_array_equal(clips, windows_of_whole(audio, start, frames))
+        np.testing.assert_array_equal(clips, made.expected(told, row, start))
         wav = str(data / "members" / f"{row:06d}.wav")
-        np.testing.assert_array_equal(clips, windows(wav, start))
+        np.testing.assert_array_equal(clips, windows(wav, start, frames))
 
 
 def test_a_stream_that_gives_other_clips_is_found(data: Path) -> None:
-    start = given(data).starts[:2, 1]
-    right = sums(np.stack([made.expected(data, 1, one) for one in start]))
-    assert wrong(data, (np.array([1, 1]), start, right)) == 0
-    assert wrong(data, (np.array([1, 1]), start + 1, right)) == 2
-    assert wrong(data, (np.array([1, 2]), start, right)) == 1
+    told = given(data)
+    start = told.starts[:2, 1]
+    right = sums(np.stack([made.expected(told, 1, one) for one in start]))
+    assert wrong(told, (np.array([1, 1]), start, right)) == 0
+    assert wrong(told, (np.array([1, 1]), start + 1, right)) == 2
+    assert wrong(told, (np.array([1, 2]), start, right)) == 1
 
 
-@pytest.mark.parametrize("name", ["bare", "inline 4 clips"])
-def test_a_stream_is_measured_in_a_process_of_its_own(data: Path, name: str) -> None:
-    facts = measured(data, STREAMERS[name])
+@pytest.mark.parametrize(("name", "view"), [("bare", "pair"), ("inline", "hierarchical")])
+def test_a_stream_is_measured_in_a_process_of_its_own(data: Path, name: str, view: str) -> None:
+    facts = measured(data, STREAMERS[name], view)
     assert facts["wrong"] == 0
     assert facts["views_per_s"] > 1
     assert 0 < facts["cpu_s_per_view"] < 1
@@ -142,6 +143,14 @@ def test_ratios_are_medians_round_by_round() -> None:
     title, bare, ours = table(three, STREAMERS)
     assert len(title) == len(bare) == len(ours)
     assert ours.split()[:3] == ["inline", "60.00", "0.98"]
+
+
+def test_memory_over_time_is_told_with_its_slope() -> None:
+    memory = [(60.0 * minute, 100 + 2 * minute / 60) for minute in range(61)]
+    assert in_words(memory) == (
+        "100 MiB after a tenth of the time, 100 to 102 since, 102 at the end; "
+        "slope +2.00 MiB an hour"
+    )
 
 
 def test_pictures_are_drawn(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import pyarrow as pa
 from shards.columns import ColumnFile
 from shards.files import write_parquet
 from shards.index import Index, with_fingerprint
-from shards.schema import INDEX, INDEX_SCHEMA, MANIFEST, SEEK, seek_name, shard_name
+from shards.names import INDEX, MANIFEST, SEEK, seek_name, shard_name
+from shards.schema import INDEX_SCHEMA
 from shards.sealed import write_sealed
 
 RATE = 16_000

@@ -10,7 +10,7 @@ from shards.columns import ColumnFile
 from shards.errors import InputError
 from shards.files import ROW_GROUP, write_parquet
 from shards.index import FINGERPRINTED, Index, fingerprint, with_fingerprint
-from shards.schema import INDEX, MANIFEST
+from shards.names import INDEX, MANIFEST
 from shards.sealed import read_sealed, write_sealed
 from tests.shards.silent import silent_archive
 

@@ -19,7 +19,7 @@ def work(given, worker, told):
     for visit in range(worker, 1 << 40, given.workers):
         for row in order:
             start = starts[visit % len(starts), row]
-            clips = windows(str(given.member(row)), start)
+            clips = windows(str(given.member(row)), start, given.clip_frames)
             seen.append((row, start, sums(clips[None])[0]))
             if len(seen) == TELL_EVERY:
                 told.put(tuple(map(np.array, zip(*seen, strict=True))))

@@ -14,8 +14,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from shards.views.hierarchical import LONG_S
+
 RATE_HZ = 16_000
-CLIP_FRAMES = 4 * RATE_HZ
+CLIP_S = {"pair": 4.0, "hierarchical": LONG_S}
+"""Of a view of each kind: hierarchical crops are read as whole clips and cut on the device."""
 EVERY = 997
 """Of the samples that go into a sum: enough to tell clips apart, too few to cost anything."""
 REPEATS = 50
@@ -37,6 +40,11 @@ class Given:
     backend: str
 
     @property
+    def clip_frames(self):
+        """Samples of a clip."""
+        return round(CLIP_S[self.view] * RATE_HZ)
+
+    @property
     def starts(self):
         """First samples of the clips, int64 [visits, tracks, V]."""
         return np.load(self.data / f"{self.view}.npy")
@@ -52,20 +60,20 @@ def members(data):
         yield int(path.stem), path.read_bytes()
 
 
-def windows(file, starts):
-    """Clips int16 [V, T] of a sound file or its bytes: seek and read, the forward way."""
-    clips = np.empty((len(starts), CLIP_FRAMES), np.int16)
+def windows(file, starts, frames):
+    """Clips int16 [V, frames] of a sound file or its bytes: seek and read, the forward way."""
+    clips = np.empty((len(starts), frames), np.int16)
     with soundfile.SoundFile(io.BytesIO(file) if isinstance(file, bytes) else file) as sound:
         for v in np.argsort(starts):
             sound.seek(int(starts[v]))
-            sound.read(CLIP_FRAMES, dtype="int16", out=clips[v])
+            sound.read(frames, dtype="int16", out=clips[v])
     return clips
 
 
-def windows_of_whole(data, starts):
-    """Clips int16 [V, T], cut from all of the track's samples."""
+def windows_of_whole(data, starts, frames):
+    """Clips int16 [V, frames], cut from all of the track's samples."""
     samples, _ = soundfile.read(io.BytesIO(data), dtype="int16")
-    return np.stack([samples[start : start + CLIP_FRAMES] for start in starts])
+    return np.stack([samples[start : start + frames] for start in starts])
 
 
 def sums(clips):

@@ -12,7 +12,6 @@ class Streamer:
     module: str
     limit: str = "bare"
     payload: str = "flac"
-    view: str = "pair"
     backend: str = ""
     crops: int = 1
     needs: str = ""
@@ -27,10 +26,8 @@ LITDATA = Streamer(
 STREAMERS = {
     "bare": BARE,
     "bare wav": replace(BARE, payload="wav", limit="bare wav"),
-    "bare 4 clips": replace(BARE, view="nested", limit="bare 4 clips"),
     "inline": OURS,
     "inline wav": replace(OURS, payload="wav", limit="bare wav"),
-    "inline 4 clips": replace(OURS, view="nested", limit="bare 4 clips"),
     "inline 2 crops": replace(OURS, crops=2),
     "inline 4 crops": replace(OURS, crops=4),
     "ray": replace(OURS, backend="ray"),

@@ -5,51 +5,28 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from scripts.bench.packers.audio import RATE_HZ, mono
-from scripts.bench.streams.common import CLIP_FRAMES, SHARDS
-from shards.draw import draw, integers
+from scripts.bench.streams.common import CLIP_S, SHARDS
 from shards.index import Index
 from shards.plan import TrainPlan
 from shards.reader import read_window
+from shards.views.hierarchical import HierarchicalCrops
 from shards.views.pair import AnchorPositive
-from shards.views.view import to_float
 
 TRACK_S, SHORTEST_S = 120, 20
 VISITS = 400
 MIB = 1 << 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class Nested:
-    """Four clips of a span: a part of a track, heard at four places."""
-
-    num_views = 4
-    span_s: float = 20.0
-
-    def clip_frames(self, sample_rate):
-        return CLIP_FRAMES * sample_rate // RATE_HZ
-
-    def min_frames(self, sample_rate):
-        return self.clip_frames(sample_rate)
-
-    def draw(self, seed, position, frames, sample_rate):
-        clip = self.clip_frames(sample_rate)
-        span = np.minimum(frames, round(self.span_s * sample_rate))
-        first = integers(draw(seed, "span", position), 0, frames - span)
-        inner = draw(seed, "inner", position[:, None], np.arange(self.num_views))
-        return first[:, None] + integers(inner, 0, (span - clip)[:, None])
-
-    def apply(self, batch):
-        return to_float(batch)
-
-
-VIEWS = {"pair": AnchorPositive(), "nested": Nested()}
+VIEWS = {
+    "pair": AnchorPositive(clip_s=CLIP_S["pair"]),
+    "hierarchical": HierarchicalCrops(clip_s=CLIP_S["hierarchical"]),
+}
 
 
 def prepare(data, audio_dir, *, tracks, track_s=TRACK_S):
@@ -62,10 +39,11 @@ def prepare(data, audio_dir, *, tracks, track_s=TRACK_S):
         for payload in ("flac", "wav"):
             pack(data, payload)
             unpack(data, payload)
-        for name, view in VIEWS.items():
-            np.save(data / f"{name}.npy", table(Index.open(data / "flac"), view))
         shutil.rmtree(data / "audio")
         done.touch()
+    for name, view in VIEWS.items():
+        if not (data / f"{name}.npy").exists():
+            np.save(data / f"{name}.npy", table(Index.open(data / "flac"), view))
     return len(Index.open(data / "flac"))
 
 
@@ -120,7 +98,7 @@ def table(index, view):
     return starts
 
 
-def expected(data, row, starts):
+def expected(given, row, starts):
     """Clips int16 [V, T] as they must be."""
-    index = Index.open(data / "flac")
-    return np.stack([read_window(index, row, int(start), CLIP_FRAMES) for start in starts])
+    index = Index.open(given.data / "flac")
+    return np.stack([read_window(index, row, int(s), given.clip_frames) for s in starts])

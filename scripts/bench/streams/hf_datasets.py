@@ -33,8 +33,9 @@ class Cut:
     def __call__(self, columns):
         self.seen = self.seen or visits_of_this_worker(self.given)
         starts = [self.seen(row) for row in columns["row"]]
-        clips = map(windows, columns["flac"], starts)
-        return {"row": columns["row"], "start": starts, "clips": list(clips)}
+        both = zip(columns["flac"], starts, strict=True)
+        clips = [windows(audio, start, self.given.clip_frames) for audio, start in both]
+        return {"row": columns["row"], "start": starts, "clips": clips}
 
 
 def tuples(samples, collate):

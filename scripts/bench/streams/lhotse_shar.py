@@ -10,7 +10,6 @@ from lhotse.dataset.iterable_dataset import IterableDatasetWrapper
 from torch.utils.data import DataLoader, Dataset
 
 from scripts.bench.streams.common import (
-    CLIP_FRAMES,
     RATE_HZ,
     SHARDS,
     loaded,
@@ -49,7 +48,7 @@ class Clips(Dataset):
 
     def clips(self, cut, starts):
         """Windows of a recording, int16 [V, T]; lhotse gives float32."""
-        clip_s = CLIP_FRAMES / RATE_HZ
+        clip_s = self.given.clip_frames / RATE_HZ
         read = [cut.recording.load_audio(offset=s / RATE_HZ, duration=clip_s) for s in starts]
         return np.concatenate([np.rint(clip * 32_768).astype(np.int16) for clip in read])
 

@@ -14,7 +14,6 @@ import soundfile
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from scripts.bench.streams.common import (
-    CLIP_FRAMES,
     REPEATS,
     SHARDS,
     loaded,
@@ -65,7 +64,7 @@ class Tracks(litdata.StreamingDataset):
         self.seen = self.seen or visits_of_this_worker(self.given)
         sample = super().__getitem__(at)
         start = self.seen(sample["row"])
-        return sample["row"], start, windows(sample["flac"], start)
+        return sample["row"], start, windows(sample["flac"], start, self.given.clip_frames)
 
 
 class Windows(Dataset):
@@ -83,7 +82,8 @@ class Windows(Dataset):
             self.chunks = litdata.StreamingDataset(str(self.given.data / NAMES["window"]))
             self.seen = visits_of_this_worker(self.given)
         start = self.seen(row)
-        read = (self.chunks.read_window(row, int(s), CLIP_FRAMES)["pcm"] for s in start)
+        frames = self.given.clip_frames
+        read = (self.chunks.read_window(row, int(s), frames)["pcm"] for s in start)
         return row, start, np.stack([np.asarray(clip) for clip in read])
 
 

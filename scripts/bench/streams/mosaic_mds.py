@@ -39,7 +39,7 @@ class Tracks(StreamingDataset):
         self.seen = self.seen or visits_of_this_worker(self.given)
         sample = super().__getitem__(at)
         start = self.seen(sample["row"])
-        return sample["row"], start, windows(sample["flac"], start)
+        return sample["row"], start, windows(sample["flac"], start, self.given.clip_frames)
 
 
 def batches(given):

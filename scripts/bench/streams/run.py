@@ -45,8 +45,9 @@ def main():
     first = next(batches)
     facts = {"first_s": time.time() - options.begun, "asked_s": time.time() - asked}
     least = BURSTS * options.workers * options.batch_size
-    facts |= measured(batches, options.seconds, least, options.memory_every)
-    facts["wrong"] = wrong(given.data, first)
+    clips = given.starts.shape[2]
+    facts |= measured(batches, clips, options.seconds, least, options.memory_every)
+    facts["wrong"] = wrong(given, first)
     batches.close()
     if options.again:
         asked = time.time()
@@ -74,27 +75,27 @@ def arguments():
     return parser.parse_args()
 
 
-def measured(batches, seconds, least, memory_every_s):
+def measured(batches, clips, seconds, least, memory_every_s):
     """Views a second and CPU seconds a view, after a warm-up; memory now and then.
 
-    Slow streams give their batches in bursts, a batch of each worker: at least so many views are
-    waited for, in the warm-up and after it.
+    A view is a clip, of which each row has so many. Slow streams give their batches in bursts, a
+    batch of each worker: at least so many rows are waited for, in the warm-up and after it.
     """
     begun, memory, ended = time.monotonic(), [], threading.Event()
     watcher = threading.Thread(target=watch, args=(memory, memory_every_s, ended), daemon=True)
     watcher.start()
-    clock, cpu, views, warm = None, 0.0, 0, 0
+    clock, cpu, rows, warm = None, 0.0, 0, 0
     for row, _, _ in batches:
         now = time.monotonic()
         if clock is not None:
-            views += len(row)
-            if now - begun >= seconds and views >= least:
+            rows += len(row)
+            if now - begun >= seconds and rows >= least:
                 break
             continue
         warm += len(row)
         if now - begun >= WARM_UP * seconds and warm >= least:
             clock, cpu = now, cpu_s()
-    cpu, took = cpu_s() - cpu, now - clock
+    cpu, took, views = cpu_s() - cpu, now - clock, clips * rows
     ended.set()
     watcher.join()
     return {
@@ -136,13 +137,13 @@ def held_mib():
     return total / 1024
 
 
-def wrong(data, batch):
+def wrong(given, batch):
     """How many of the first rows of a batch are not the clips they should be."""
     from scripts.bench.streams.corpus import expected
 
     rows = zip(*(column[:CHECKED] for column in batch), strict=True)
     return sum(
-        int(sums(expected(data, int(row), start)[None])[0]) != int(got)
+        int(sums(expected(given, int(row), start)[None])[0]) != int(got)
         for row, start, got in rows
         if np.ndim(start)
     )

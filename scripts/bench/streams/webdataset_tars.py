@@ -35,7 +35,7 @@ class Cut:
         self.visits = self.visits or visits_of_this_worker(self.given)
         row = self.row_of_key[sample["__key__"]]
         start = self.visits(row)
-        return row, start, self.read(sample["flac"], start)
+        return row, start, self.read(sample["flac"], start, self.given.clip_frames)
 
 
 def batches(given):
