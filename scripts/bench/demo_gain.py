@@ -40,7 +40,9 @@ def main() -> None:
     """Train, embed, cross-validate, print."""
     options = arguments()
     index = Index.open(options.shards)
-    labels, skipped = choose_labels(index, options.labels)
+    protocol = Linear()
+    labels, skipped = choose_labels(index, options.labels, protocol)
+    labels = [one for one in labels if one.kind in protocol.kinds]
     for name, reason in skipped.items():
         print(f"not judged: {name} ({reason})")
     vectors = [pair(index, labels, seed, options) for seed in options.seeds]
