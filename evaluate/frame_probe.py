@@ -6,6 +6,7 @@ each as many random crops as fill it; then all heads look at whole tracks of val
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -38,12 +39,14 @@ class FrameSchedule:
     Args:
         max_epochs: Passes of the longest training.
         patience: Passes in a row without a gain on valid until a configuration stops.
+        min_gain: What counts as a gain: so much more of F, or so much less, in part, of the loss.
         batch_size: Crops a step.
         crop_s: Length of a crop in seconds.
     """
 
     max_epochs: int = 100
-    patience: int = 10
+    patience: int = 5
+    min_gain: float = 0.01
     batch_size: int = 8
     crop_s: float = 10.0
 
@@ -101,8 +104,8 @@ def train_frame_heads(
         for batch in batches(tracks.of(rows), train, tracks.rate_hz, schedule, luck):
             for run in alive:
                 run.descend(*batch)
-        _look(alive, tracks, valid, epoch)
-        alive = [run for run in alive if epoch - run.last_gain < schedule.patience]
+        _look(alive, tracks, valid, epoch, schedule.min_gain)
+        alive = [run for run in alive if epoch - run.marked < schedule.patience]
         if not alive:
             break
     return [head for run in runs for head in run.trained()]
@@ -170,7 +173,9 @@ def beat_frames(
     return labels
 
 
-def _look(alive: list[_Run], tracks: TokenTracks, valid: Truth, epoch: int) -> None:
+def _look(
+    alive: list[_Run], tracks: TokenTracks, valid: Truth, epoch: int, min_gain: float
+) -> None:
     """Let every head hear valid, and keep what it has learnt if it did better than before."""
     heard: list[list[tuple[float, float, int]]] = [[] for _ in alive]
     for track in tracks.of(np.array(sorted(valid))):
@@ -179,6 +184,7 @@ def _look(alive: list[_Run], tracks: TokenTracks, valid: Truth, epoch: int) -> N
     for run, mine in zip(alive, heard, strict=True):
         f70, loss, frames = np.array(mine).T
         run.keep(float(f70.mean()), float(loss.sum() / frames.sum()), epoch)
+        run.mark(epoch, min_gain)
 
 
 def _heard(
@@ -213,6 +219,7 @@ class _Run:
         self.head, self.device = self.new().to(terms.device), terms.device
         self.descent = torch.optim.Adam(self.head.parameters(), lr=configuration.learning_rate)
         self.best: dict[str, _Best] = {}
+        self.mark_f70, self.mark_loss, self.marked = 0.0, math.inf, 0
 
     def descend(self, tokens: Tensor, labels: Tensor, mask: Tensor) -> None:
         """One step of Adam down the mean cross-entropy of the frames that count."""
@@ -232,10 +239,11 @@ class _Run:
                 state = {key: w.clone() for key, w in self.head.state_dict().items()}
                 self.best[name] = _Best(measure, f70, loss, epoch, state)
 
-    @property
-    def last_gain(self) -> int:
-        """After which pass it was better than ever, by one measure or the other."""
-        return max(best.epoch for best in self.best.values())
+    def mark(self, epoch: int, min_gain: float) -> None:
+        """Take note of the last pass by which it had gained what counts."""
+        f70, loss = self.best["f70"].f70, self.best["loss"].loss
+        if f70 > self.mark_f70 + min_gain or loss < self.mark_loss * (1 - min_gain):
+            self.mark_f70, self.mark_loss, self.marked = f70, loss, epoch
 
     def trained(self) -> list[TrainedHead]:
         """The best it has been."""
