@@ -114,7 +114,9 @@ def opening(run: Run, plan: TrainPlan, encoder: Encoder, state: State) -> str:
         f"{sum(p.numel() for p in encoder.parameters()):,} parameters in the encoder"
     ]
     for reason, count in sorted(chosen.left_out.items()):
-        lines.append(f"left out: {count} tracks, {reason}; listed in {shown(run.out / EXCLUDED)}")
+        lines.append(f"left out: {count} tracks, {reason}")
+    if chosen.left_out:
+        lines.append(f"what is left out is listed in {shown(run.out / EXCLUDED)}")
     if used < run.batch_size:
         lines.append(f"note: a batch of {run.batch_size} holds a track more than once")
     if encoder.sample_rate > chosen.sample_rate:

@@ -1,11 +1,16 @@
 """Selections: who may be used and why not, of one archive and of several, in memory and mapped."""
 
 import multiprocessing
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from shards import mapped
+from shards.columns import numbers
 from shards.errors import InputError
 from shards.how import FRAMES, SAMPLES, SANDBOXED
 from shards.select import narrow, select
@@ -14,6 +19,7 @@ from shards.verdicts import verdicts
 from shards.views.pair import AnchorPositive
 from tests.shards.silent import silent_archive
 
+ROOT = Path(__file__).resolve().parents[2]
 VIEW = AnchorPositive()
 
 
@@ -157,3 +163,46 @@ def test_rows_in_the_order_wanted(indexes):
     chosen = Selection.of(indexes[1], np.array([7, 2, 9]))
     assert chosen.row(np.array([0, 2])).tolist() == [7, 9]
     assert chosen.located(np.array([1]))["offset"].tolist() == [1024]
+
+
+def test_row_groups_do_not_show(tmp_path, monkeypatch):
+    kind = {
+        "codec": ["flac"] * 9 + ["wav"] * 9 + ["mp3", "flac"] * 11,
+        "duplicate_of": ["" if i % 3 else f"{0:032x}" for i in range(40)],
+        "frames": [16_000 * (60 if i % 7 else 2) for i in range(40)],
+    }
+    whole = silent_archive(tmp_path / "one", 40, **kind)
+    monkeypatch.setattr("shards.files.ROW_GROUP", 9)
+    parted = silent_archive(tmp_path / "other", 40, **kind)
+    assert len([*parted.groups(["row"])]) == 5
+    np.testing.assert_array_equal(parted.how, whole.how)
+    for conditions in ([], ["duration_s > 60.0005"]):
+        here, there = (select([index], VIEW, where=conditions) for index in (whole, parted))
+        for name in COLUMNS:
+            np.testing.assert_array_equal(here.columns[name], there.columns[name])
+            assert here.columns[name].dtype == there.columns[name].dtype
+        assert (here.sha256, here.left_out) == (there.sha256, there.left_out)
+
+
+def test_numbers_are_those_of_arrow_whatever_the_chunks():
+    for kind, values in ((pa.int32(), [5, -1, 7]), (pa.bool_(), [True, False]), (pa.float32(), [])):
+        whole = pa.array(values, kind)
+        for column in (pa.chunked_array([whole]), pa.chunked_array([whole[:1], whole[1:]], kind)):
+            assert numbers(column).tolist() == values
+        assert numbers(pa.chunked_array([whole[1:]])).tolist() == values[1:]
+
+
+PLANS = """
+import sys
+from shards.index import Index
+from shards.plan import TrainPlan
+from shards.views.pair import AnchorPositive
+TrainPlan(Index.open(sys.argv[1]), AnchorPositive())
+print("pandas" in sys.modules)
+"""
+
+
+def test_planning_loads_no_pandas(indexes):
+    command = [sys.executable, "-c", PLANS, str(indexes[0].path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "False\n"
