@@ -7,6 +7,7 @@ _WHERE = {
     "Extraction": "evaluate.embed",
     "Feature": "evaluate.features",
     "METRICS": "evaluate.metrics",
+    "PROTOCOLS": "evaluate.protocols",
     "Results": "evaluate.results",
     "TASKS": "evaluate.tasks",
     "Tokens": "evaluate.frames",

@@ -26,6 +26,7 @@ class Comparison:
         shards: The archive they are judged on.
         labels: Label sets to compare by; all that the runs have in common if none is named.
         group: NAME=RUN,RUN,RUN puts runs under a name of their own, beside the others.
+        untrained: Put beside each method the untrained encoders it began with.
         out: Folder of comparison.json and comparison.html.
         protocol: For runs that were not judged yet.
         draws: Of test groups and of training seeds.
@@ -36,6 +37,7 @@ class Comparison:
     shards: Path = Path("shards")
     labels: tuple[str, ...] = ()
     group: tuple[str, ...] = ()
+    untrained: bool = False
     out: Path = Path("comparison")
     protocol: str = "linear"
     draws: int = 2000
@@ -53,7 +55,8 @@ def compare_command(args: list[str]) -> None:
 
     index = Index.open(flags.shards)
     named = {name: [_judged(path, flags) for path in some] for name, some in _groups(flags.group)}
-    methods = by_method([_judged(path, flags) for path in flags.runs], named)
+    runs = [_judged(path, flags) for path in flags.runs]
+    methods = by_method(runs, named, untrained=flags.untrained)
     labels = common_labels(methods, flags.labels)
     check_comparable(methods, labels, index)
     pairs = compare(verdicts(methods, labels, index), draws=flags.draws, seed=flags.seed)

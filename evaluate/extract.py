@@ -39,16 +39,18 @@ class _Part:
 def extract(job: Job, rows: np.ndarray, *, wait: bool = True) -> None:
     """Compute and keep what is missing of the vectors of index rows [n], ascending.
 
-    Processes share the work by parts. With `wait` all is there at the end, whoever computed it,
-    and the parts of a process that died are done by another.
+    Processes share the work by parts: each begins with its own, then helps the others. With `wait`
+    all is there at the end, whoever computed it, and what a dead process left is done by another.
     """
-    pending = _dealt(job.by_part(rows))
+    own, pending = _shares(job.by_part(rows))
     title, total = f"embed, {job.encoder.name}", int(job.num_windows[rows].sum())
     with Claims(job.prepare()) as claims, Progress(title, total=total, unit="windows") as bar:
         forward = Forward(job.encoder, job.index.sample_rate, job.extraction)
+        while run := _claimed(job, own, RUN_PARTS, claims, bar):
+            _compute(job, run, forward, claims, bar)
+        pending |= own  # what another process has taken of it
         while pending:
-            run = _claimed(job, pending, claims, bar)
-            if run:
+            if run := _claimed(job, pending, 1, claims, bar):
                 _compute(job, run, forward, claims, bar)
             elif pending and not wait:
                 return
@@ -56,20 +58,22 @@ def extract(job: Job, rows: np.ndarray, *, wait: bool = True) -> None:
                 claims.wait(next(iter(pending)))
 
 
-def _dealt(parts: list[tuple[int, np.ndarray]]) -> dict[int, np.ndarray]:
-    """Number → rows; the share of this process (RANK of WORLD_SIZE) first, then the others'."""
+Shares = dict[int, np.ndarray]
+"""Number of a part → its rows."""
+
+
+def _shares(parts: list[tuple[int, np.ndarray]]) -> tuple[Shares, Shares]:
+    """What this process begins with, by RANK and WORLD_SIZE, and what is the others' to begin."""
     rank, world_size = (int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
-    shares = [parts[(rank + i) % world_size :: world_size] for i in range(world_size)]
-    return dict(part for share in shares for part in share)
+    others = [part for i, part in enumerate(parts) if i % world_size != rank]
+    return dict(parts[rank::world_size]), dict(others)
 
 
-def _claimed(
-    job: Job, pending: dict[int, np.ndarray], claims: Claims, bar: Progress
-) -> list[_Part]:
-    """Parts for one run, taken off `pending`, as are those that lack nothing."""
+def _claimed(job: Job, pending: Shares, most: int, claims: Claims, bar: Progress) -> list[_Part]:
+    """Parts for one run, at most so many, taken off `pending`, as are those that lack nothing."""
     run: list[_Part] = []
     for number, rows in list(pending.items()):
-        if len(run) == RUN_PARTS:
+        if len(run) == most:
             break
         if not claims.take(number):
             continue

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evaluate import keys
 from evaluate.metrics import METRICS, judged
 
 Scorer = Callable[[Tensor], Tensor]
@@ -20,7 +21,7 @@ Scorer = Callable[[Tensor], Tensor]
 
 def scorer(metric: str, targets: Tensor) -> Scorer:
     """Scores by a metric's name for targets as `Task.encode` gives them, [n] or [n, K]."""
-    how = {"accuracy": _accuracy, "roc_auc": _roc_auc, "r2": _r2, "key_score": _table_of_pairs}
+    how = {"accuracy": _accuracy, "roc_auc": _roc_auc, "r2": _r2, "key_score": _key_score}
     score = how[metric](targets) if metric in how else _one_by_one(metric, targets)
 
     def finite(outputs: Tensor) -> Tensor:
@@ -34,13 +35,9 @@ def _accuracy(targets: Tensor) -> Scorer:
     return lambda outputs: (outputs.argmax(dim=1) == targets).double().mean(dim=1)
 
 
-def _table_of_pairs(targets: Tensor) -> Scorer:
-    """The mean of what each pair of key and answer is worth, from the metric itself."""
-    score = METRICS["key_score"].score
-    answers = np.eye(24)
-    worth = [[score(answers[[a]], np.array([key])) for a in range(24)] for key in range(24)]
-    table = torch.tensor(worth, dtype=torch.float64, device=targets.device)
-    return lambda outputs: table[targets, outputs.argmax(dim=1)].mean(dim=1)
+def _key_score(targets: Tensor) -> Scorer:
+    points = torch.from_numpy(keys.SCORES).to(targets.device)
+    return lambda outputs: points[targets, outputs.argmax(dim=1)].double().mean(dim=1)
 
 
 def _r2(targets: Tensor) -> Scorer:

@@ -42,7 +42,7 @@ CLASSES = (
 OTHERS = "#c6cbd2"
 TYPEFACE = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans'"
 MAX_CLASSES = 24
-NAMES_IN, NUMBERS_IN, ROW_IN, FOOT_IN = 1.4, 0.75, 0.64, 0.5
+NAMES_IN, NUMBERS_IN, ROW_IN, FOOT_IN = 1.4, 0.75, 0.85, 0.5
 """Of the scores' picture: columns beside the axis, height of a row and of the ticks, inches."""
 
 
@@ -94,7 +94,7 @@ def _score_row(axes: Axes, y: int, row: LabelResult, width_in: float) -> None:
     axes.text(right, y, value, transform=beside, color=blue, weight="bold", va="center")
     if 0 < row.constant <= 1:
         axes.plot([row.constant] * 2, [y - 0.36, y + 0.36], color=INK, linewidth=1, dashes=(1, 2))
-    for place, score in zip(np.linspace(-0.2, 0.2, len(row.scores)), row.scores, strict=True):
+    for place, score in zip(np.linspace(-0.3, 0.3, len(row.scores)), row.scores, strict=True):
         _dot(axes, y + place, score, row.metric)
 
 

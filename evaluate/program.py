@@ -26,6 +26,9 @@ from evaluate.watched import Result, Watched
 CACHED_BYTES = 8 << 20
 """Weights of a stack on a CPU; gradients and Adam's moments come to three times as much again."""
 
+PREPARED_BYTES = 64 << 20
+"""Batches that are prepared for all stacks at a time."""
+
 
 class Program:
     """Configurations of one head, one way down and one batch size."""
@@ -94,9 +97,21 @@ class Program:
         """The steps until the next look at valid, and the look."""
         schedule = self.problem.schedule
         last = min(self.step + schedule.check_every, schedule.max_steps)
-        steps = [self._step(number) for number in range(self.step + 1, last + 1)]
-        self.step = last
-        self._each(partial(self._advance, watched, steps) for watched in self.stacks)
+        while self.step < last:
+            first, self.step = self.step + 1, min(last, self.step + self._steps_at_once())
+            steps = [self._step(number) for number in range(first, self.step + 1)]
+            look = self.step == last
+            self._each(partial(self._advance, watched, steps, look) for watched in self.stacks)
+
+    def _steps_at_once(self) -> int:
+        """How many steps are prepared before the stacks take them."""
+        features = self.problem.features
+        num_layers = features.shape[1] if features.ndim == 3 else 1
+        sights = {c.sight for w in self.stacks for c in w.stack.configurations}
+        vectors = num_layers + sum(num_layers if s.layer == "sum" else 1 for s in sights)
+        num_samples = min(self.batch_size, len(features))
+        one = vectors * num_samples * features.shape[-1] * features.element_size()
+        return max(1, PREPARED_BYTES // one)
 
     def _each(self, work: Iterable[Callable[[], list[Result]]]) -> None:
         """Do work on every stack, and leave those that have ended."""
@@ -107,10 +122,10 @@ class Program:
         self.stacks = [watched for watched in self.stacks if watched.places]
 
     @torch.no_grad()
-    def _advance(self, watched: Watched, steps: Sequence[Step]) -> list[Result]:
+    def _advance(self, watched: Watched, steps: Sequence[Step], look: bool) -> list[Result]:
         for step in steps:
             watched.stack.descend(step, self.problem.task)
-        return self._look(watched)
+        return self._look(watched) if look else []
 
     @torch.no_grad()
     def _look(self, watched: Watched) -> list[Result]:

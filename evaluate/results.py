@@ -38,6 +38,7 @@ class Way:
 
     Args:
         name: In PROTOCOLS.
+        about: What it does, in a sentence.
         settings: Of its constructor.
         paper: Whose it is.
         deviations: In what it differs from the paper, a sentence each.
@@ -47,6 +48,7 @@ class Way:
     """
 
     name: str
+    about: str
     settings: dict[str, Any]
     paper: str
     deviations: list[str]

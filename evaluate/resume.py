@@ -97,7 +97,10 @@ def _fingerprint(program: Program) -> str:
     """Of all that a program's result follows from."""
     problem = program.problem
     digest = hashlib.sha256()
-    facts = (program.configurations, problem.schedule, problem.seed, problem.task.metrics)
+    facts = (
+        *(program.configurations, problem.schedule, problem.seed, problem.task.metrics),
+        [watched.places for watched in program.stacks],  # how they are stacked moves the last bits
+    )
     digest.update(repr((facts, torch.__version__)).encode())
     owner = problem.owners.owner if problem.owners else torch.empty(0)
     data = (problem.features, problem.targets, problem.valid_features, problem.valid_targets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ class Judged:
     Args:
         out: Its folder.
         results: What its results.json holds.
+        contender: Whose scores are compared.
     """
 
     out: Path
     results: dict[str, Any]
+    contender: str = "trained"
 
     @property
     def method(self) -> str:
@@ -42,9 +44,9 @@ class Judged:
         return {label["name"]: label for label in self.results["labels"]}
 
     def score(self, label: str) -> dict[str, Any]:
-        """The trained encoder's score on a label set."""
+        """The contender's score on a label set."""
         scores: list[dict[str, Any]] = self.labels[label]["scores"]
-        return scores[0]
+        return next(score for score in scores if score["encoder"] == self.contender)
 
 
 def results_file(run: Path) -> Path | None:
@@ -67,12 +69,18 @@ def read_run(path: Path) -> Judged:
 
 
 def by_method(
-    runs: Sequence[Judged], named: Mapping[str, Sequence[Judged]]
+    runs: Sequence[Judged], named: Mapping[str, Sequence[Judged]], *, untrained: bool = False
 ) -> dict[str, list[Judged]]:
-    """Method → its runs: those named as given, the others by what they were trained with."""
+    """Method → its runs: those named as given, the others by what they were trained with.
+
+    With `untrained`, the encoders that each method began with stand as a method of their own.
+    """
     methods: dict[str, list[Judged]] = {name: list(some) for name, some in named.items()}
     for run in runs:
         methods.setdefault(run.method, []).append(run)
+    if untrained:
+        for name, some in list(methods.items()):
+            methods[f"{name}, untrained"] = [replace(run, contender="untrained") for run in some]
     if len(methods) < 2:
         raise InputError(
             f"Want runs of at least 2 methods, got {shown(', '.join(methods))} alone. Name them "
@@ -138,7 +146,9 @@ def verdicts(
         one = Labels.open(index, name)
         found[name] = {
             method: [
-                read_predictions(run.out, one, "trained", run.out / run.score(name)["selection"])
+                read_predictions(
+                    run.out, one, run.contender, run.out / run.score(name)["selection"]
+                )
                 for run in some
             ]
             for method, some in methods.items()

@@ -23,6 +23,7 @@ def way(protocol: Protocol) -> Way:
     """What is said of a protocol."""
     return Way(
         name=protocol.name,
+        about=(type(protocol).__doc__ or "").strip().split("\n")[0],
         settings=protocol.settings,
         paper=protocol.paper,
         deviations=list(protocol.deviations),

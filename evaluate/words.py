@@ -136,7 +136,7 @@ def summary(results: Results) -> str:
 def protocol(way: Way) -> str:
     """The protocol, whose it is, and in what it differs from that."""
     said = f"Protocol {way.name} ({way.paper})."
-    return " ".join([said, way.aggregation, *way.deviations])
+    return " ".join([said, way.about, way.aggregation, *way.deviations])
 
 
 def curves(score: Score, metric: str) -> list[tuple[str, list[tuple[str, str, str, str]]]]:

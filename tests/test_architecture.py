@@ -70,6 +70,46 @@ def test_labels_have_one_reader():
         assert "schema import LABELS" not in path.read_text()
 
 
+JUDGES = {"probe", "retrieval", "beats_probe", "segments_probe"}
+"""Modules of evaluate that write a choice and then open test; `predictions` opens it again."""
+
+
+def judging_files():
+    return [path for path in FILES if package_of(path) in ("train", "evaluate")]
+
+
+def test_test_targets_open_in_the_judges_alone_and_after_the_choice_is_written():
+    openers = set()
+    for path in judging_files():
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            calls = {
+                getattr(node.func, "attr", getattr(node.func, "id", "")): node.lineno
+                for node in ast.walk(function)
+                if isinstance(node, ast.Call)
+            }
+            if "test_targets" in calls:
+                openers.add(path)
+                if path.stem in JUDGES:
+                    assert calls["write_json"] < calls["test_targets"], path
+    assert openers == {ROOT / f"evaluate/{name}.py" for name in {*JUDGES, "predictions"}}
+
+
+def test_nobody_reaches_behind_the_reader_of_labels():
+    private = {"_values", "_of", "_table", "_splits"}
+    for path in judging_files():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "shards.labels":
+                names = {alias.name for alias in node.names}
+                assert names <= {"Labels", "SPLITS", "KINDS", "METRICS", "label_names"}, path
+            if isinstance(node, ast.ImportFrom) and node.module == "shards.targets":
+                assert "targets_of" not in {alias.name for alias in node.names}, path
+            if isinstance(node, ast.Attribute) and node.attr in private:
+                assert isinstance(node.value, ast.Name), path
+                assert node.value.id in ("self", "cls"), path
+
+
 def test_no_module_is_named_like_the_standard_librarys():
     """A script's own folder is first on the path: train/queue.py would break torch."""
     own = {path.stem for path in (ROOT / "train").iterdir() if path.suffix == ".py"}

@@ -34,7 +34,8 @@ def facts(head: Head) -> dict[str, Any]:
 
 def title(configuration: Configuration) -> str:
     """A configuration in a few words, without what is usual."""
-    words = ["linear" if configuration.head == "linear" else "MLP 512"]
+    mlp = f"MLP {configuration.hidden_dim}"
+    words = ["linear" if configuration.head == "linear" else mlp]
     if configuration.layer is not None:
         sums = configuration.layer == "sum"
         words.append("weighted layers" if sums else f"layer {configuration.layer}")

@@ -132,12 +132,17 @@ def _open(index: Index, file: Place, options: Options) -> Table:
 def _join(
     index: Index, columns: dict[str, list[str]], options: Options
 ) -> tuple[Joined, tuple[str, list[list[Row]]] | None]:
-    """A row a track; or, with a column of starts and the kind to go with it, a row an event."""
+    """A row a track; or, with a column of starts and the kind to go with it, a row an event.
+
+    Where no track has a second row, the column that is asked for may name files of events instead.
+    """
     kind = options.kind
-    if named(STARTS, columns) and not kind:
-        rows = [row for row in match(columns, index)[1] if row >= 0]
-        kind = guess_kind(columns) if len(set(rows)) < len(rows) else ""
-    if kind not in EVENTS or not named(STARTS, columns):
+    if not named(STARTS, columns) or (kind and kind not in EVENTS):
+        return join(columns, index), None
+    rows = [row for row in match(columns, index)[1] if row >= 0]
+    repeat = len(set(rows)) < len(rows)
+    kind = kind or (guess_kind(columns) if repeat else "")
+    if not kind or (options.column and not repeat):
         return join(columns, index), None
     if options.all_columns:
         raise InputError("A table with a row an event makes one label set: leave out --all.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -48,8 +49,9 @@ def _found(folder: Place, track: str, cell: str) -> Place:
     above = [parent.as_posix() for parent in PurePosixPath(track).parents]
     for at in [folder, *(folder / name for name in above if name != ".")]:
         file = at / cell
-        if file.is_file():
-            return file
+        with suppress(OSError):  # no name for a file
+            if file.is_file():
+                return file
     raise NoLabels(f"no file {shown(cell)} beside the table nor above {shown(track)}")
 
 

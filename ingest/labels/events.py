@@ -29,7 +29,7 @@ WHICH = ("kind", "type", "event")
 """Column names, the first that a table has is meant."""
 
 MAX_BYTES = 1 << 24
-BEATS = ("beat", "beats")
+BEATS = ("beat", "beats", "downbeat", "downbeats")
 PAST_END, EMPTY = "events past the end of their track", "segments without a length"
 
 
@@ -128,8 +128,8 @@ def events_of(
                 raise NoLabels(f"{shown(file)}: two beats at {one['start_s']} s")
     ends = [*(event["start_s"] for event in events[1:]), duration_s]
     kept = []
-    for event, following in zip(events, ends, strict=True):
-        end_s = following if event["end_s"] is None else event["end_s"]
+    for event, next_s in zip(events, ends, strict=False):  # of no events there is an end as well
+        end_s = next_s if event["end_s"] is None else event["end_s"]
         end_s = event["start_s"] if kind == "beats" else min(end_s, duration_s)
         if event["start_s"] >= duration_s:
             left_out[PAST_END] += 1

@@ -59,6 +59,8 @@ def some(head, batch_size, count):
     """Configurations spread over a program's 54."""
     from evaluate.jukemir import GRID
 
+    if head == "all":
+        return GRID
     mine = [c for c in GRID if (c.head, c.batch_size) == (head, batch_size)]
     return [mine[i * len(mine) // count] for i in range(count)]
 
@@ -111,6 +113,8 @@ def plainly(configurations, steps, device):
                 if score > best:
                     best, kept = score, {k: w.clone() for k, w in net.state_dict().items()}
                 net.train()
+            if step == steps:
+                break
             rows = torch.randperm(len(features))[: c.batch_size].to(device)
             optimizer.zero_grad()
             F.binary_cross_entropy_with_logits(net(features[rows]), y[rows]).backward()
@@ -144,18 +148,19 @@ def alone(arguments):
     print(json.dumps(found))
 
 
-def measured(arguments, way, head, batch_size, count):
+def measured(arguments, way, head, batch_size, count, *, steps=None):
     """The same in a process of its own, per configuration and step."""
+    steps = steps or arguments.steps
     flags = [
         *("--way", way, "--head", head, "--batch-size", batch_size, "--count", count),
-        *("--steps", arguments.steps, "--threads", arguments.threads),
+        *("--steps", steps, "--threads", arguments.threads),
         *("--device", arguments.device),
     ]
     command = [sys.executable, __file__, *map(str, flags)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = json.loads(out.splitlines()[-1])
     for name in ("wall_s", "cpu_s"):
-        found[name] *= 1000 / count / arguments.steps
+        found[name] *= 1000 / count / steps
     return found
 
 
@@ -182,6 +187,8 @@ def main(arguments):
         f"216 configurations, a step of each: {total['grid'][0]:.0f} ms wall by the grid, ", end=""
     )
     print(f"{total['plain'][0]:.0f} plainly: {wall:.2f} × as fast ({cpu:.2f} × by CPU time)")
+    whole = measured(arguments, "grid", "all", 0, 216, steps=CHECK_EVERY)
+    print(f"peak memory of all 216 at once: {whole['mib']:.0f} MiB above torch")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ COMMANDS = {
     ],
     "python -m shards bench --help": [sys.executable, "-m", "shards", "bench", "--help"],
     "evaluate --help": [BIN / "evaluate", "--help"],
+    "evaluate embed --help": [BIN / "evaluate", "embed", "--help"],
 }
 WANTED_S = {"train/run.py --method byol --help": 3.0}
 

@@ -170,6 +170,13 @@ def test_runs_are_judged_if_need_be_grouped_by_method_and_compared(
     again = ["compare", *names[:3], "--group", f"second={','.join(names[3:])}", *flags]
     assert cli.main(again) == 0
     assert "second" in capsys.readouterr().out
+    assert cli.main(["compare", *names[:3], "--untrained", *flags]) == 0
+    found = json.loads((out / "comparison.json").read_text())
+    assert list(found["methods"]) == ["wide", "wide, untrained"]
+    # these encoders are what their seeds drew, so that nothing can lie between them
+    assert found["pairs"][0]["difference"]["value"] == 0
+    assert found["pairs"][0]["stands"] == "not told apart"
+    capsys.readouterr()
     refused(["compare", *names[:3], *flags], "Want runs of at least 2 methods", capsys)
     refused(["compare", names[0], *names, *flags], "the same weights", capsys)
     refused(["compare", *names, "--labels", "x", *flags], "was not judged on labels x", capsys)

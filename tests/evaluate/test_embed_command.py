@@ -177,7 +177,7 @@ STUCK = """
 import sys, time
 from evaluate import cli, embeddings, extract
 
-embeddings.PART_ROWS, extract.RUN_PARTS = 1, 2
+embeddings.PART_ROWS = 1
 publish = extract._publish
 extract._publish = lambda *args: (publish(*args), time.sleep(600))
 cli.main(sys.argv[1:])
@@ -192,7 +192,7 @@ def wait_for(parts: Path, count: int) -> None:
 
 
 def test_processes_share_the_parts_and_one_that_dies_is_replaced(index, tmp_path, monkeypatch):
-    """The second process keeps one of six parts, holds another and is killed; the first ends."""
+    """The second of two keeps one of its three parts, holds the others and dies: the first ends."""
     monkeypatch.setattr(embeddings, "PART_ROWS", 1)
     settings = {"clip_s": 1.0, "width": 8, "layers": [1, 1, 1, 1], "num_heads": 2, "dim": 12}
     encoder = build_encoder("resnet", settings, seed=1)
@@ -204,10 +204,13 @@ def test_processes_share_the_parts_and_one_that_dies_is_replaced(index, tmp_path
     stuck = subprocess.Popen([sys.executable, "-c", STUCK, *words], cwd=ROOT, env=environment)
     try:
         wait_for(shared, 1)
+        (lock,) = shared.glob("*.lock")
+        with Claims(lock) as claims:
+            assert [number for number in range(6) if claims.take(number)] == [0, 2, 4]
         monkeypatch.setenv("WORLD_SIZE", "2")
         with ThreadPoolExecutor(1) as thread:
             first = thread.submit(cli.main, words)
-            wait_for(shared, 5)
+            wait_for(shared, 4)
             assert not first.done()
             stuck.kill()
             assert first.result(60) == 0

@@ -75,6 +75,8 @@ def test_a_run_is_judged_on_every_label_beside_its_baselines(index, run, tmp_pat
     results = json.loads((out / "results.json").read_text())
     assert [label["name"] for label in results["labels"]] == ["height", "hz", "moods"]
     assert results["command"].startswith("evaluate ")
+    assert results["protocol"]["name"] == "linear"
+    assert said.startswith("Protocol linear (our own). Seven penalties of a linear head")
     assert results["archive"]["fingerprint"] == index.fingerprint
     assert results["archive"]["licence"] == ["CC0"]
     for label in results["labels"]:

@@ -10,6 +10,7 @@ from evaluate.inputs import Scaling
 from evaluate.jukemir import GRID, SCHEDULE
 from evaluate.luck import Luck, threshold
 from evaluate.metrics import METRICS
+from evaluate.stack import Stack
 from evaluate.tasks import TASKS
 from tests.evaluate.plain import trained_alone
 
@@ -82,6 +83,7 @@ def test_neither_stacks_nor_threads_change_what_comes_out(monkeypatch):
     schedule = replace(SCHEDULE, max_steps=40, patience=3)
     expected = train_heads(SAMPLE, task, train, valid, schedule=schedule)
     monkeypatch.setattr(program, "CACHED_BYTES", 1)  # a stack each
+    monkeypatch.setattr(program, "PREPARED_BYTES", 1)  # a step at a time
     torch.set_num_threads(2)
     found = train_heads(SAMPLE, task, train, valid, schedule=schedule)
     for a, b in zip(expected, found, strict=True):
@@ -110,6 +112,24 @@ def test_a_watched_score_stops_each_by_itself_at_its_best(kind):
             (there,) = train_heads([head.configuration], task, train, valid, schedule=last)
             assert there.valid_score <= head.valid_score + 1e-12
         assert there.valid_score == pytest.approx(head.valid_score, abs=1e-12)
+
+
+def test_who_has_stopped_costs_nothing_more(monkeypatch):
+    task, train, valid = planted("class")
+    stepped = []
+    descend = Stack.descend
+
+    def counted(self, step, task):
+        stepped.append(len(self.configurations))
+        descend(self, step, task)
+
+    monkeypatch.setattr(Stack, "descend", counted)
+    grid = [replace(SAMPLE[0], learning_rate=rate) for rate in RATES]
+    schedule = replace(SCHEDULE, max_steps=240, patience=2)
+    heads = train_heads(grid, task, train, valid, schedule=schedule)
+    assert sum(stepped) == sum(head.trained_steps for head in heads) < 4 * 240
+    assert max(stepped) == 4
+    assert len({head.trained_steps for head in heads}) > 1
 
 
 def test_scaling_equals_scikit_learns_and_only_centres_a_constant_feature():

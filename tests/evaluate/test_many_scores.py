@@ -59,3 +59,9 @@ def test_outputs_that_are_not_finite_have_no_score():
     assert found.isnan().tolist() == [False, True, False, True, False]
     nothing = scorer("roc_auc", torch.zeros(N, 3))(values)
     assert nothing.isnan().all()
+
+
+def test_key_scores_equal_the_metrics_own():
+    targets = np.random.default_rng(0).integers(24, size=N)
+    found = scorer("key_score", torch.from_numpy(targets))(outputs(24))
+    np.testing.assert_allclose(found, one_by_one("key_score", outputs(24), targets))

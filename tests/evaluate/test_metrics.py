@@ -11,6 +11,7 @@ from evaluate.metrics import METRICS
 from evaluate.ranking import PIECE_SCORES
 from evaluate.segments_scores import SEGMENT_SCORES
 from evaluate.tasks import TASKS
+from shards.labels import METRICS as METRIC_OF_KIND
 from shards.targets import KEYS
 
 
@@ -167,3 +168,11 @@ def test_a_tag_that_no_track_bears_neither_counts_as_zero_nor_as_nan(rng):
     ):
         alone = [oracle(targets[:, k], outputs[:, k]) for k in (0, 1)]
         assert score(outputs, targets) == pytest.approx(np.mean(alone), abs=1e-12)
+
+
+def test_the_metric_that_a_label_set_names_is_the_one_it_is_judged_by():
+    judged_by = {kind: task.metrics[0] for kind, task in TASKS.items()}
+    of_results = {"group": PIECE_SCORES, "beats": BEAT_SCORES, "segments": SEGMENT_SCORES}
+    judged_by |= {kind: next(iter(scores)) for kind, scores in of_results.items()}
+    assert judged_by == METRIC_OF_KIND
+    assert set(METRIC_OF_KIND.values()) <= set(METRICS)

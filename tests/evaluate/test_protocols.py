@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from evaluate.bootstrap import interval
+from evaluate.embed import Extraction, embed
 from evaluate.embeddings import Embeddings
 from evaluate.heads import Configuration, Schedule
 from evaluate.metrics import METRICS
@@ -22,6 +23,8 @@ from evaluate.protocols.linear import LINEAR, Linear
 from evaluate.protocols.myna_code import DISTINCT, MynaCode, scaled_by_itself
 from evaluate.protocols.protocol import Protocol
 from shards.errors import InputError
+from tests.evaluate.planted import NUM_BANDS, planted_track
+from tests.evaluate.planted import planted as planted_encoder
 
 SHORT = Schedule(max_steps=300, check_every=20, patience=5, min_gain=0.0, watch="score")
 SMALL = tuple(
@@ -226,3 +229,40 @@ def test_an_encoder_without_pools_has_one_vector(tones):
     assert [feature.name for feature in every_pool(tones())] == ["default"]
     (feature,) = Layers().features(tones())
     assert not feature.layers
+
+
+@pytest.fixture
+def heard(archive, targets, tmp_path):
+    """Tracks whose label is how loud band 7 is, and what the planted encoder hears of them."""
+    tracks = []
+    for i in range(60):
+        levels = np.full(NUM_BANDS, 0.02)
+        levels[7] = (0.02, 0.1, 0.3)[i % 3]
+        tracks.append(planted_track(levels, 1.0, seed=i))
+    index = archive(tracks)
+    splits = [("train", "train", "valid", "test")[i // 3 % 4] for i in range(60)]
+    labels = targets(index, "level", "class", [f"l{i % 3}" for i in range(60)], splits=splits)
+    encoder = planted_encoder()
+    wanted = (*Layers().features(encoder), *every_pool(encoder))
+    inline = Extraction(num_workers=0)
+    where = tmp_path / "embeddings"
+    found = embed(encoder, index, np.arange(60), features=wanted, folder=where, extraction=inline)
+    return labels, found
+
+
+def test_of_13_layers_of_an_encoder_the_one_that_hears_the_label_is_found(heard, tmp_path):
+    labels, found = heard
+    layers = {"layers": found["layers"]}
+    verdict = judge(labels, layers, encoder="e", folder=tmp_path, protocol=QUICK["layers"]())
+    assert len(verdict.others) == 14
+    scores = {other.title: other.scores["accuracy"] for other in verdict.others}
+    assert max(scores, key=scores.__getitem__) in ("layer 7", "weighted sum of layers")
+    assert scores["layer 7"] == METRICS["accuracy"].score(verdict.outputs, verdict.targets) == 1
+
+
+def test_of_two_pools_of_an_encoder_the_one_that_hears_the_label_is_found(heard, tmp_path):
+    labels, found = heard
+    pools = {name: found[name] for name in ("first", "second")}
+    verdict = judge(labels, pools, encoder="e", folder=tmp_path, protocol=QUICK["hybrid"]())
+    assert verdict.chosen["pool"] == "second"
+    assert METRICS["accuracy"].score(verdict.outputs, verdict.targets) == 1

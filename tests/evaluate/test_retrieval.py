@@ -179,3 +179,15 @@ def test_tracks_without_a_vector_are_neither_asked_nor_found(planted, tmp_path):
     vectors.vectors[labels.rows("test")[3]] = np.nan
     with pytest.raises(InputError, match="NaN or infinity for 1 of 27 tracks in test"):
         judge_pieces(labels, {"default": vectors}, encoder="e", folder=tmp_path)
+
+
+def test_over_folds_every_track_asks_once_beside_all_its_versions(planted, tmp_path):
+    labels, told, _ = planted
+    verdicts = [
+        judge_pieces(fold, {"default": embeddings(told)}, encoder=f"fold{i}", folder=tmp_path)
+        for i, fold in enumerate(labels.folds(4))
+    ]
+    assert sorted(np.concatenate([verdict.rows for verdict in verdicts])) == list(range(120))
+    for verdict in verdicts:
+        assert (np.bincount(verdict.targets)[verdict.targets] == 3).all()
+        assert METRICS["map"].score(verdict.outputs, verdict.targets) == 1

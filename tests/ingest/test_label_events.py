@@ -1,6 +1,8 @@
 """Beats and segments: one table for all tracks or a file for each, with errors that name a line."""
 
 import json
+import random
+from contextlib import suppress
 
 import pytest
 
@@ -34,8 +36,9 @@ def read(tmp_path, text, kind="beats", *, which="", duration_s=10.0):
         "beat_position,Time\n1,0.5\n2,1.0\n",
         "1.0,1.0,2\n0.5,0.5,1\n",
         "start_s,end_s,kind,value\n0.5,,beat,1\n0.7,2.0,chord,C\n1.0,,beat,2\n",
+        "time,type,beat\n0.5,Downbeat,1\n1.0,beat,2\n",
     ],
-    ids=["tabs", "commas", "spaces", "semicolons", "names", "swapped", "Audacity", "with chords"],
+    ids="tabs commas spaces semicolons names swapped Audacity chords downbeats".split(),
 )
 def test_beats_are_read_from_any_of_the_forms(text, tmp_path):
     assert read(tmp_path, text) == ([(0.5, 0.5, "1"), (1.0, 1.0, "2")], {})
@@ -77,6 +80,33 @@ def test_events_past_the_end_and_segments_without_a_length_are_counted(tmp_path)
 def test_a_file_that_cannot_be_read_names_its_line(text, kind, message, tmp_path):
     with pytest.raises(NoLabels, match=message):
         read(tmp_path, text, kind)
+
+
+@pytest.mark.parametrize("kind", ["beats", "segments"])
+def test_any_bytes_are_events_or_say_why_not(kind, tmp_path):
+    rng = random.Random(0)
+    file = tmp_path / "x"
+    for _ in range(300):
+        pieces = (
+            b"0.5",
+            b"1",
+            b",",
+            b"\t",
+            b"\n",
+            b" ",
+            b'"',
+            b"\0",
+            b"\xff",
+            b"time",
+            b"nan",
+            b"-",
+        )
+        file.write_bytes(b"".join(rng.choices(pieces, k=rng.randint(0, 25))))
+        with suppress(NoLabels):
+            found, _ = events_of(kind, file_rows(file), file="x", which="", duration_s=1.0)
+            starts_s = [event["start_s"] for event in found]
+            assert starts_s == sorted(starts_s)
+            assert all(0 <= e["start_s"] <= e["end_s"] <= 1.0 for e in found)
 
 
 def test_one_sort_of_segments_is_taken_from_a_file_of_several(tmp_path):
@@ -134,12 +164,26 @@ def test_a_file_of_beats_a_track_becomes_a_label_set(own, tmp_path):
     assert before["files_sha256"] != after["files_sha256"]
 
 
-def test_a_missing_file_of_events_is_named(own, tmp_path):
+def test_a_track_whose_file_is_empty_is_left_out_and_told(own, tmp_path):
+    lines = [f'"{source}",{n}.beats' for n, source in enumerate(sources(own))]
+    for n in range(len(lines)):
+        events_file(tmp_path, n)
+    (tmp_path / "1.beats").write_text("# nobody has listened yet\n")
     table = tmp_path / "t.csv"
-    lines = [f'"{source}",gone.csv' for source in sources(own)]
     table.write_text("\n".join(["path,beats_file", *lines]))
-    with pytest.raises(InputError, match=r"'beats_file' gives no labels: no file gone\.csv"):
-        list(add_labels(own.out, table, Options(column="beats_file")))
+    told = list(add_labels(own.out, table, Options(column="beats_file")))
+    assert f"{8 * (len(lines) - 1)} beats; " in told[1]
+    assert told[1].endswith("left out 1 (tracks without events)")
+
+
+@pytest.mark.parametrize("name", ["gone.csv", "x" * 500, "beats"])
+def test_a_missing_file_of_events_is_named(own, tmp_path, name):
+    (tmp_path / "beats").mkdir()
+    table = tmp_path / "t.csv"
+    lines = [f'"{source}",0.5,{name}' for source in sources(own)]
+    table.write_text("\n".join(["path,start,beats_file", *lines]))
+    with pytest.raises(InputError, match=f"'beats_file' gives no labels: no file {name[:8]}"):
+        list(add_labels(own.out, table, Options(column="beats_file", kind="beats")))
 
 
 def test_a_table_with_a_row_an_event_becomes_a_label_set(own, tmp_path):

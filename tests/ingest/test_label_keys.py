@@ -1,5 +1,8 @@
 """Musical keys: every common spelling is read, and what could mean two things is refused."""
 
+import random
+from contextlib import suppress
+
 import pytest
 
 from ingest.labels.keys import NoKey, key_of
@@ -74,6 +77,16 @@ def test_what_is_no_key_says_why(text, reason, known):
     with pytest.raises(NoKey, match=reason) as raised:
         key_of(text)
     assert raised.value.known == known
+
+
+def test_any_text_is_a_key_or_says_why_not():
+    rng = random.Random(0)
+    for _ in range(3000):
+        text = "".join(
+            rng.choices("ABCDEFGabcdefgmM#♭♯ :-_/0123min ajorflatsharp\0é", k=rng.randint(0, 7))
+        )
+        with suppress(NoKey):
+            assert key_of(text) in KEYS
 
 
 def test_tracks_of_two_keys_are_left_out_and_counted_and_others_are_errors():
