@@ -225,6 +225,19 @@ def test_what_selects_on_test_says_so_before_it_does(labelled, tmp_path):
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
 
 
+def test_jukemirs_216_configurations_are_tried_and_stand_in_the_selection(labelled, tmp_path):
+    rng = np.random.default_rng(0)
+    classes = rng.integers(4, size=N)
+    found = features("jukemir", planted(rng, classes), rng)
+    protocol = JukeMIR(schedule=replace(SHORT, max_steps=20))
+    verdict = judge(labelled(classes), found, encoder="e", folder=tmp_path, protocol=protocol)
+    assert verdict.grid_size == protocol.settings["configurations"] == 216
+    grid = json.loads((tmp_path / "style--e.json").read_text())["grid"]
+    assert max(trial["valid_score"] for trial in grid) == verdict.valid_score
+    assert len({trial["title"] for trial in grid}) == 216
+    assert protocol.settings != JukeMIR().settings  # another schedule is another question
+
+
 def test_an_encoder_without_pools_has_one_vector(tones):
     assert [feature.name for feature in every_pool(tones())] == ["default"]
     (feature,) = Layers().features(tones())
