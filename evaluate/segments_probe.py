@@ -49,6 +49,11 @@ class Windows:
     def of(cls, features: Mapping[str, Embeddings], rows: np.ndarray, hop_s: float) -> Windows:
         """All windows that could be read of known rows [n], ascending."""
         vectors = {name: one.of_windows(rows) for name, one in features.items()}
+        if not all(np.isfinite(x).all() for x, _ in vectors.values()):
+            raise InputError(
+                "The encoder gives NaN or infinity for windows: its training diverged. Train with "
+                "a lower --lr."
+            )
         first = next(iter(features.values()))
         assert first.window is not None
         number = first.window[np.isin(first.rows, rows) & (first.windows > 0)]
@@ -156,7 +161,13 @@ def _true_classes(
 ) -> np.ndarray:
     """Classes [m] of the windows of a split that is open."""
     events = labels.targets(split)[np.isin(labels.rows(split), rows)]
-    return np.concatenate([np.empty(0, np.int64), *windows.classes(rows, events, window_s)])
+    classes = np.concatenate([np.empty(0, np.int64), *windows.classes(rows, events, window_s)])
+    if not (classes >= 0).any():
+        raise InputError(
+            f"Labels {labels.name!r}: want windows of {window_s:g} s in {split} that lie in a "
+            f"segment, none of {len(classes)} does."
+        )
+    return classes
 
 
 def segment_classes(events: Events, start_s: np.ndarray, window_s: float) -> np.ndarray:

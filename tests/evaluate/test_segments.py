@@ -163,3 +163,16 @@ def test_segments_of_one_class_cannot_be_judged():
     assert objection([one], [two]) == "want segments of at least 2 classes in train, got 1"
     assert objection([two], [Events(*[np.empty(0)] * 3)]) == "no segment in valid"
     assert objection([two], [one]) == ""
+
+
+def test_segments_that_no_window_meets_and_vectors_that_are_no_numbers_are_refused(
+    planted, tmp_path
+):
+    labels, vectors = planted
+    late = embeddings(vectors)
+    late.window[:] += 100
+    with pytest.raises(InputError, match="none of 144 does"):
+        judged(labels, late, tmp_path)
+    vectors[0, 0, 0] = np.inf
+    with pytest.raises(InputError, match="training diverged"):
+        judged(labels, embeddings(vectors), tmp_path)
