@@ -27,7 +27,7 @@ from shards.targets import KEYS
 from tests.evaluate.planted import NUM_BANDS, planted_track
 from tests.evaluate.planted import planted as planted_encoder
 
-SHORT = Schedule(max_steps=300, check_every=20, patience=5, min_gain=0.0, watch="score")
+SHORT = Schedule(max_steps=160, check_every=20, patience=4, min_gain=0.0, watch="score")
 SMALL = tuple(
     Configuration(head, 0.0, learning_rate=0.01, standardise=standardise, batch_size=64)
     for head in ("linear", "mlp")
@@ -250,7 +250,7 @@ def test_jukemirs_216_configurations_are_tried_and_stand_in_the_selection(labell
     rng = np.random.default_rng(0)
     classes = rng.integers(4, size=N)
     found = features("jukemir", planted(rng, classes), rng)
-    protocol = JukeMIR(schedule=replace(SHORT, max_steps=20))
+    protocol = JukeMIR(schedule=replace(SHORT, max_steps=4))
     verdict = judge(labelled(classes), found, encoder="e", folder=tmp_path, protocol=protocol)
     assert verdict.grid_size == protocol.settings["configurations"] == 216
     grid = json.loads((tmp_path / "style--e.json").read_text())["grid"]
