@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PROTOCOLS = {
     "linear": "evaluate.protocols.linear:Linear",  # ours: linear heads and small MLPs
     "jukemir": "evaluate.protocols.jukemir:JukeMIR",  # Castellon et al., 2021: 216 configurations
-    "layers": "evaluate.protocols.layers:Layers",  # Li et al., 2022: weighted sum, and each layer
+    "layers": "evaluate.protocols.layers:Layers",  # Ma et al., 2023: weighted sum, and each layer
     "deezer": "evaluate.protocols.deezer:Deezer",  # Meseguer-Brocal et al., 2024: no bias
     "limited": "evaluate.protocols.limited:Limited",  # the same on 1, 5, 10, 20 % of train
     "hybrid": "evaluate.protocols.hybrid:Hybrid",  # Yonay et al., 2025: every pool, chosen on valid

@@ -31,7 +31,7 @@ class Layers(Protocol):
     """
 
     name: ClassVar[str] = "layers"
-    paper: ClassVar[str] = "Li et al., 2022, music2vec"
+    paper: ClassVar[str] = "Ma et al., 2023, music2vec and MusicHuBERT"
     deviations: tuple[str, ...] = (
         "Looks between a halved rate and the end are ours, the paper gives none.",
         "The sum and the single layers are one grid, chosen on valid; the paper reports the sum.",
