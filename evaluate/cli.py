@@ -47,7 +47,7 @@ class Evaluation:
         precision: Of the encoder's trunk.
     """
 
-    shards: Positional[Path]
+    shards: Positional[str]
     encoder: Path
     labels: tuple[str, ...] = ()
     out: Path | None = None

@@ -21,9 +21,9 @@ class Comparison:
     """Compare methods by runs that were judged: paired, over training seeds and test tracks.
 
     Args:
+        shards: The archive they are judged on.
         runs: Runs, folders of evaluations or results.json files; runs of one method are its
             training seeds. A run that was not judged yet is judged first.
-        shards: The archive they are judged on.
         labels: Label sets to compare by; all that the runs have in common if none is named.
         group: NAME=RUN,RUN,RUN puts runs under a name of their own, beside the others.
         untrained: Put beside each method the untrained encoders it began with.
@@ -33,8 +33,8 @@ class Comparison:
         seed: Of the draws.
     """
 
+    shards: str
     runs: Positional[tuple[Path, ...]] = ()
-    shards: Path = Path("shards")
     labels: tuple[str, ...] = ()
     group: tuple[str, ...] = ()
     untrained: bool = False

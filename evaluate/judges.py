@@ -21,6 +21,13 @@ from shards.labels import Labels
 NAMES = {"group": "cosine", "beats": "beats", "segments": "segments"}
 """Kinds with a judge of their own → what it is called; a protocol judges the others."""
 
+SAID = {
+    "group": "Versions are ranked by the cosine of vectors; nothing is trained.",
+    "beats": " ".join([f"Judged after {beats_probe.PAPER}.", *beats_probe.DEVIATIONS]),
+    "segments": "A window is a sample; its class is that of the segment that covers most of it.",
+}
+"""What a judge of their own does, and in what it differs from its paper."""
+
 OF_TOKENS = ("beats",)
 """Kinds that are judged on tokens in time instead of vectors."""
 

@@ -108,6 +108,8 @@ def judge_all(
         for _, _, work in of_tokens:
             found.append(work())
             bar.update()
+    if bench.terms.state is not None:
+        shutil.rmtree(bench.terms.state, ignore_errors=True)
     verdicts: dict[str, list[Verdict]] = {one.name: [] for one in label_sets}
     for (labels, _, _), verdict in zip([*of_vectors, *of_tokens], found, strict=True):
         verdicts[labels.name].append(verdict)
@@ -167,5 +169,5 @@ def _kept(
     found = judge(terms)
     write_predictions(bench.out, bench.index, found, asked)
     if terms.state is not None:
-        shutil.rmtree(terms.state, ignore_errors=True)  # only an interrupted training needs it
+        shutil.rmtree(terms.state, ignore_errors=True)  # large, and of no more use
     return found

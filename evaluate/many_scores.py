@@ -83,7 +83,7 @@ def _roc_auc(targets: Tensor) -> Scorer:
 def _sorted(values: Tensor) -> Tensor:
     """Values [..., n] in ascending order; numpy sorts several at once on a CPU, torch does not."""
     if values.device.type == "cpu":
-        return torch.from_numpy(np.sort(values.numpy(), axis=-1))
+        return torch.from_numpy(np.sort(values.contiguous().numpy(), axis=-1))
     return values.sort(dim=-1).values.contiguous()
 
 

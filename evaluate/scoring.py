@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from evaluate.bootstrap import half_test, interval, paired_difference
-from evaluate.judges import NAMES
+from evaluate.judges import NAMES, SAID
 from evaluate.leaks import leaks
 from evaluate.metrics import METRICS, judged
 from evaluate.predictions import FOLDER
@@ -55,6 +55,8 @@ def label_result(
     dropped = int((~judged(first.targets)).sum()) if labels.kind == "tags" else 0
     on_test = protocol.selects_on_test and labels.kind not in NAMES
     result.remarks.extend(remarks(result, dropped=dropped, selects_on_test=on_test))
+    if labels.kind in SAID:
+        result.remarks.append(SAID[labels.kind])
     return result
 
 

@@ -14,6 +14,7 @@ from evaluate.heads import Configuration, Schedule
 from evaluate.leaks import clusters, leaks
 from evaluate.predictions import FOLDER, read_predictions, write_predictions
 from evaluate.probe import judge
+from evaluate.protocols.limited import Limited
 from evaluate.protocols.linear import LINEAR, Linear
 from evaluate.protocols.myna_code import MynaCode
 from shards.errors import InputError
@@ -108,6 +109,22 @@ def test_what_selects_on_test_says_so_everywhere(index, run, tmp_path, capsys):
     assert "SELECTS ON TEST" in written["labels"][0]["remarks"][0]
     selection = json.loads((tmp_path / "out/selections/height--trained.json").read_text())
     assert selection["selects_on_test"] is True
+
+
+def test_the_curve_of_limited_data_stands_in_results_and_report(index, run, tmp_path):
+    protocol = Limited(inner=QUICK)
+    results = evaluate(index.path, run, out=tmp_path, protocol=protocol, extraction=INLINE)
+    others = results.labels[0].trained.others
+    assert {other.series for other in others} == {"share of train"}
+    assert len(others) == 16
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert len(written["labels"][0]["scores"][0]["others"]) == 16
+    drawn = [other.scores["accuracy"] for other in others if other.facts["share"] == 0.2]
+    mean = f"{np.mean(drawn):.3f} ± {np.std(drawn):.3f}"
+    for name in ("report.html", "results.md"):
+        text = (tmp_path / name).read_text()
+        assert "share of train" in text
+        assert mean in text
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(index, run, tmp_path, monkeypatch):

@@ -23,10 +23,11 @@ from evaluate.protocols.linear import LINEAR, Linear
 from evaluate.protocols.myna_code import DISTINCT, MynaCode, scaled_by_itself
 from evaluate.protocols.protocol import Protocol
 from shards.errors import InputError
+from shards.targets import KEYS
 from tests.evaluate.planted import NUM_BANDS, planted_track
 from tests.evaluate.planted import planted as planted_encoder
 
-SHORT = Schedule(max_steps=300, check_every=20, patience=5, min_gain=0.0, watch="score")
+SHORT = Schedule(max_steps=160, check_every=20, patience=4, min_gain=0.0, watch="score")
 SMALL = tuple(
     Configuration(head, 0.0, learning_rate=0.01, standardise=standardise, batch_size=64)
     for head in ("linear", "mlp")
@@ -223,6 +224,39 @@ def test_what_selects_on_test_says_so_before_it_does(labelled, tmp_path):
     assert len(DISTINCT) == 72
     scaled = scaled_by_itself(50 + 7 * noise)
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["jukemir", "deezer", "myna-code"])
+@pytest.mark.parametrize("kind", ["tags", "number", "key"])
+def test_every_kind_of_label_is_learnt(index, targets, tmp_path, name, kind):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N, D))
+    values = {
+        "tags": [[t for t, on in zip("abcd", row > 0.3, strict=True) if on] for row in x[:, :4]],
+        "number": (120 + 30 * x[:, 0]).tolist(),
+        "key": [KEYS[k] for k in x[:, :3].argmax(axis=1)],
+    }
+    splits = [("train", "train", "valid", "test")[i % 4] for i in range(N)]
+    labels = targets(index, "mine", kind, values[kind], splits=splits)
+    found = {"default": windows_of(x) if name == "myna-code" else vectors(5 * x)}
+    verdict = judge(labels, found, encoder="e", folder=tmp_path, protocol=QUICK[name]())
+    metric = verdict.metrics[0]
+    score = METRICS[metric].score(verdict.outputs, verdict.targets)
+    lowest = {"roc_auc": 0.85, "r2": 0.4, "key_score": 0.7}[metric]
+    assert verdict.constant + 0.1 < lowest < score
+
+
+def test_jukemirs_216_configurations_are_tried_and_stand_in_the_selection(labelled, tmp_path):
+    rng = np.random.default_rng(0)
+    classes = rng.integers(4, size=N)
+    found = features("jukemir", planted(rng, classes), rng)
+    protocol = JukeMIR(schedule=replace(SHORT, max_steps=4))
+    verdict = judge(labelled(classes), found, encoder="e", folder=tmp_path, protocol=protocol)
+    assert verdict.grid_size == protocol.settings["configurations"] == 216
+    grid = json.loads((tmp_path / "style--e.json").read_text())["grid"]
+    assert max(trial["valid_score"] for trial in grid) == verdict.valid_score
+    assert len({trial["title"] for trial in grid}) == 216
+    assert protocol.settings != JukeMIR().settings  # another schedule is another question
 
 
 def test_an_encoder_without_pools_has_one_vector(tones):
