@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from evaluate.baselines import ChromaStatistics, LogMelStatistics, MfccStatistics, untrained
+from evaluate.beats import MIN_RATE_HZ
 from evaluate.embed import Embedder, window_frames
 from evaluate.results import Contender
 from shards.index import Index
@@ -38,8 +39,13 @@ def contenders(encoder: nn.Module, index: Index, *, seed: int, device: str) -> l
 
 
 def with_frames(entrants: Sequence[Entrant]) -> list[Entrant]:
-    """Those that give tokens at a frame rate."""
-    return [one for one in entrants if getattr(one[1], "frame_rate_hz", None) is not None]
+    """Those that give tokens in time, enough of them for beats."""
+    return [one for one in entrants if (_rate_hz(one[1]) or 0.0) >= MIN_RATE_HZ]
+
+
+def _rate_hz(encoder: Embedder) -> float | None:
+    rate_hz: float | None = getattr(encoder, "frame_rate_hz", None)
+    return rate_hz
 
 
 def _entrant(id_: str, title: str, network: Any) -> Entrant:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluate.beats import MIN_RATE_HZ
 from evaluate.contenders import Entrant, contenders, with_frames
 from evaluate.embed import Extraction
 from evaluate.embeddings import Embeddings
@@ -135,7 +136,10 @@ def those_heard(
     """Label sets that the encoder can be judged on, and those that want tokens it does not give."""
     if with_frames(entrants[:1]):
         return list(label_sets), {}
-    why = f"encoder {entrants[0][0].architecture} gives no tokens in time"
+    why = (
+        f"encoder {entrants[0][0].architecture} gives no tokens in time, or fewer than "
+        f"{MIN_RATE_HZ:g} a second"
+    )
     frameless = {one.name: why for one in label_sets if one.kind in OF_TOKENS}
     return [one for one in label_sets if one.name not in frameless], frameless
 

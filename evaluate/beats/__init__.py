@@ -9,4 +9,7 @@ DECODERS = {
 }
 """Name → activation [N] and `rate_hz` → beats in seconds [m]."""
 
-__all__ = ["DECODERS", "decode_beats", "pick_peaks"]
+MIN_RATE_HZ = 10.0
+"""Tokens a second below which beats are not judged: a frame must fit into the 70 ms of a hit."""
+
+__all__ = ["DECODERS", "MIN_RATE_HZ", "decode_beats", "pick_peaks"]
