@@ -21,7 +21,7 @@ from shards.errors import InputError
 from shards.files import read_parquet, write_parquet
 from shards.index import Index
 from shards.labels import Labels
-from shards.schema import INDEX
+from shards.names import INDEX
 from tests.evaluate.test_probe import embeddings
 from train.checkpoint import export_encoder
 from train.encoders import build_encoder
