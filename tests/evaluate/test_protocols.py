@@ -1,11 +1,18 @@
 """Every protocol finds what was planted, and chance where nothing was."""
 
+import atexit
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from evaluate.bootstrap import interval
 from evaluate.embed import Extraction, embed
@@ -15,6 +22,7 @@ from evaluate.metrics import METRICS
 from evaluate.probe import judge
 from evaluate.protocols import PROTOCOLS, build_protocol
 from evaluate.protocols.deezer import Deezer, root_mean_square
+from evaluate.protocols.finetuned import Finetuned
 from evaluate.protocols.hybrid import Hybrid, every_pool
 from evaluate.protocols.jukemir import JukeMIR
 from evaluate.protocols.layers import Layers
@@ -23,6 +31,7 @@ from evaluate.protocols.linear import LINEAR, Linear
 from evaluate.protocols.myna_code import DISTINCT, MynaCode, scaled_by_itself
 from evaluate.protocols.protocol import Protocol
 from shards.errors import InputError
+from shards.files import write_json
 from shards.targets import KEYS
 from tests.evaluate.planted import NUM_BANDS, planted_track
 from tests.evaluate.planted import planted as planted_encoder
@@ -36,6 +45,23 @@ SMALL = tuple(
 PLAIN = tuple(c for c in SMALL if not c.standardise)
 FEW = Schedule(max_steps=256, check_every=64, patience=25, min_gain=0.0)
 
+N, K, D = 240, 3, 16
+
+
+@cache
+def tuned_run() -> Path:
+    """A run whose head answers with the first four features, where `planted` puts the class."""
+    folder = Path(tempfile.mkdtemp(prefix="tuned-"))
+    atexit.register(shutil.rmtree, folder)
+    (folder / "head").mkdir()
+    facts = {"labels": "style", "label_sha256": "", "kind": "class", "pool": "", "tracks": 120}
+    numbers = {"outputs": 4, "hidden": 0, "mean": 0.0, "std": 1.0}
+    write_json(folder / "head" / "head.json", {**facts, **numbers})
+    weights = {"1.weight": torch.eye(4, D), "1.bias": torch.zeros(4)}
+    save_file(weights, folder / "head" / "model.safetensors")
+    return folder
+
+
 QUICK: dict[str, Callable[[], Protocol]] = {
     "linear": lambda: Linear(grid=LINEAR[2:4]),
     "jukemir": lambda: JukeMIR(grid=SMALL, schedule=SHORT),
@@ -43,11 +69,10 @@ QUICK: dict[str, Callable[[], Protocol]] = {
     "deezer": lambda: Deezer(schedule=FEW),
     "limited": lambda: Limited(inner=Deezer(schedule=replace(FEW, max_steps=64, check_every=32))),
     "hybrid": lambda: Hybrid(inner=JukeMIR(grid=SMALL, schedule=SHORT)),
+    "finetuned": lambda: Finetuned(run=tuned_run()),
     "myna-code": lambda: MynaCode(grid=PLAIN, schedule=SHORT),
 }
 """The protocols with fewer configurations and steps, so that a test takes a second."""
-
-N, K, D = 240, 3, 16
 
 
 @pytest.fixture
@@ -74,6 +99,9 @@ def planted(rng: np.random.Generator, classes: np.ndarray) -> np.ndarray:
     return x
 
 
+PROTOCOL_UNITS = {name: quick().unit for name, quick in QUICK.items()}
+
+
 def features(name: str, x: np.ndarray, rng: np.random.Generator) -> dict[str, Embeddings]:
     """What a protocol asks for: the vectors `x` where it must find them, noise elsewhere."""
     noise = rng.normal(size=(N, D))
@@ -81,7 +109,7 @@ def features(name: str, x: np.ndarray, rng: np.random.Generator) -> dict[str, Em
         return {"layers": vectors(np.stack([noise, x, noise[::-1]], axis=1))}
     if name == "hybrid":
         return {"first": vectors(noise), "second": vectors(x)}
-    return {"default": windows_of(x) if name == "myna-code" else vectors(x)}
+    return {"default": windows_of(x) if PROTOCOL_UNITS[name] == "window" else vectors(x)}
 
 
 @pytest.fixture
@@ -96,7 +124,8 @@ def labelled(index, targets):
 def test_there_is_a_quick_form_of_every_protocol_to_test():
     assert set(QUICK) == set(PROTOCOLS)
     for name in PROTOCOLS:
-        protocol = build_protocol(name)
+        settings = {"run": tuned_run()} if name == "finetuned" else {}
+        protocol = build_protocol(name, **settings)
         assert protocol.name == name == QUICK[name]().name
         assert protocol.paper
         assert protocol.aggregation
@@ -108,8 +137,8 @@ def test_there_is_a_quick_form_of_every_protocol_to_test():
 def test_planted_features_recover_the_planted_score(labelled, tmp_path, name):
     rng = np.random.default_rng(0)
     classes = rng.integers(4, size=N)
-    found = features(name, planted(rng, classes), rng)
-    verdict = judge(labelled(classes), found, encoder="e", folder=tmp_path, protocol=QUICK[name]())
+    found, protocol = features(name, planted(rng, classes), rng), QUICK[name]()
+    verdict = judge(labelled(classes), found, encoder="trained", folder=tmp_path, protocol=protocol)
     assert METRICS["accuracy"].score(verdict.outputs, verdict.targets) > 0.9
     assert verdict.chosen["title"]
     assert verdict.counts == {"train": 120, "valid": 60, "test": 60}
@@ -120,7 +149,8 @@ def test_shuffled_labels_sit_at_chance(labelled, tmp_path, name):
     rng = np.random.default_rng(3)
     found = features(name, planted(rng, rng.integers(4, size=N)), rng)
     shuffled = np.tile(np.arange(4), N // 4)[rng.permutation(N)]
-    verdict = judge(labelled(shuffled), found, encoder="e", folder=tmp_path, protocol=QUICK[name]())
+    labels, protocol = labelled(shuffled), QUICK[name]()
+    verdict = judge(labels, found, encoder="trained", folder=tmp_path, protocol=protocol)
 
     def score(weights: np.ndarray) -> np.ndarray:
         return METRICS["accuracy"].weighted(verdict.outputs, verdict.targets, weights)
