@@ -19,7 +19,7 @@ from evaluate.frame_heads import FrameConfiguration, activation
 from evaluate.frame_probe import FrameSchedule, TrainedHead, Truth, frame_grid, train_frame_heads
 from evaluate.grouped_cv import OutOfFold, out_of_fold
 from evaluate.metrics import METRICS
-from evaluate.probe import selection_path
+from evaluate.probe import asked_for, selection_path
 from evaluate.protocols.protocol import Terms
 from evaluate.results import plain
 from evaluate.token_tracks import TokenTracks
@@ -261,10 +261,7 @@ def selection(
 ) -> dict[str, Any]:
     """What is fixed before test targets open; its SHA-256 stands beside the score."""
     return {
-        "label": labels.name,
-        "label_sha256": labels.info["sha256"],
-        "encoder": encoder,
-        "embeddings": tracks.id,
+        **asked_for(labels, encoder, tracks.id),
         "protocol": {"name": "beats", "paper": PAPER, "deviations": DEVIATIONS},
         "selects_on_test": False,
         "metric": PRIMARY,

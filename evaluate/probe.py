@@ -138,6 +138,16 @@ def embeddings_id(features: Mapping[str, Embeddings]) -> str:
     return " ".join(features[name].id for name in sorted(features))
 
 
+def asked_for(labels: Labels, encoder: str, embeddings: str) -> dict[str, Any]:
+    """What every selection begins with: the targets it may open, and whose vectors it is for."""
+    return {
+        "label": labels.name,
+        "label_sha256": labels.info["sha256"],
+        "encoder": encoder,
+        "embeddings": embeddings,
+    }
+
+
 def selection(
     labels: Labels,
     features: Mapping[str, Embeddings],
@@ -149,10 +159,7 @@ def selection(
 ) -> dict[str, Any]:
     """What is fixed before test targets open; its SHA-256 stands beside the score."""
     return {
-        "label": labels.name,
-        "label_sha256": labels.info["sha256"],
-        "encoder": encoder,
-        "embeddings": embeddings_id(features),
+        **asked_for(labels, encoder, embeddings_id(features)),
         "protocol": {"name": protocol.name, **protocol.settings},
         "selects_on_test": protocol.selects_on_test,
         "metric": task.metrics[0],

@@ -14,7 +14,7 @@ import numpy as np
 
 from evaluate.embeddings import Embeddings
 from evaluate.metrics import METRICS
-from evaluate.probe import MIN_TEST_TRACKS, embeddings_id, known_rows, selection_path
+from evaluate.probe import MIN_TEST_TRACKS, asked_for, embeddings_id, known_rows, selection_path
 from evaluate.ranking import PIECE_SCORES, rankings
 from evaluate.verdict import Verdict
 from shards.errors import InputError
@@ -122,10 +122,7 @@ def _selection(
 ) -> dict[str, Any]:
     """What is fixed before test targets open; its SHA-256 stands beside the score."""
     return {
-        "label": labels.name,
-        "label_sha256": labels.info["sha256"],
-        "encoder": encoder,
-        "embeddings": embeddings_id(features),
+        **asked_for(labels, encoder, embeddings_id(features)),
         "protocol": {"name": "cosine"},
         "selects_on_test": False,
         "metric": PRIMARY,
